@@ -1,0 +1,28 @@
+/* command.h: the commands of the program, one file each. Each gets the arguments behind its name and returns the exit code:
+ * 0 done, 1 the run failed, 2 the command line or the flow is wrong. */
+#ifndef MW_COMMAND_H
+#define MW_COMMAND_H
+
+#include "base/status.h"
+
+enum { MW_EXIT_DONE = 0, MW_EXIT_FAILED = 1, MW_EXIT_WRONG = 2 };
+
+int mw_command_run(int argc, char **argv);
+int mw_command_check(int argc, char **argv);
+int mw_command_test(int argc, char **argv);
+int mw_command_kinds(int argc, char **argv);
+
+/* Prints an error to stderr; where it begins with file:line, the line is shown with a caret. */
+void mw_command_complain(const char *message);
+
+/* One option of a command line: "--name VALUE", "--name=VALUE", or a flag where `value` is NULL. */
+typedef struct mw_argument {
+    const char *name;
+    const char **value;
+    int *flag;
+} mw_argument;
+
+/* Reads options and the one plain argument (`what` names it in errors). 0 on success; complains otherwise. */
+int mw_command_arguments(int argc, char **argv, const mw_argument *known, const char *what, const char **plain);
+
+#endif

@@ -1,0 +1,119 @@
+/* dead_letter.c: what is written of an event that could not be parsed, decided or delivered, and what a source knows of an
+ * event (mw.meta).
+ *
+ * A dead letter is one JSON object: time, error, stage ("source", "rule" or "sink"), name, version of the flow, source,
+ * partition, position, and the event whole: as `event` when it is JSON, else as `raw` (text) or `raw_base64`. */
+#include "base/clock.h"
+#include "flow/flow_private.h"
+
+#include <string.h>
+#include <time.h>
+
+static void add_text(mw_buffer *out, const char *name, const char *text, size_t len)
+{
+    mw_buffer_format(out, ",\"%s\":", name);
+    mw_json_quote(out, text, len);
+}
+
+static void add_base64(mw_buffer *out, const char *bytes, size_t len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = (const unsigned char *)bytes;
+    mw_buffer_text(out, ",\"raw_base64\":\"");
+    for (size_t i = 0; i < len; i += 3) {
+        size_t left = len - i;
+        uint32_t word = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0u);
+        char four[4] = {digits[word >> 18], digits[word >> 12 & 63], left > 1 ? digits[word >> 6 & 63] : '=',
+                        left > 2 ? digits[word & 63] : '='};
+        mw_buffer_append(out, four, 4);
+    }
+    mw_buffer_text(out, "\"");
+}
+
+static void add_time(mw_buffer *out, int64_t at_ns)
+{
+    time_t seconds = (time_t)(at_ns / 1000000000);
+    struct tm tm;
+    char stamp[40];
+    gmtime_r(&seconds, &tm);
+    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
+    mw_buffer_format(out, "\"time\":\"%s.%03dZ\"", stamp, (int)(at_ns / 1000000 % 1000));
+}
+
+static const char *partition_key(const mw_batch *b, const mw_source *source)
+{
+    const mw_partition *p = b->partition;
+    return p ? p->key + strlen("source/") + strlen(source->name) + 1 : NULL;
+}
+
+/* Where the event begins in its partition: events of one batch keep their distance. */
+static uint64_t position_of(const mw_batch *b, uint32_t origin)
+{
+    const char *raw = origin < b->count ? b->events[origin].raw : NULL;
+    return b->position + (raw >= b->block && raw <= b->block + b->len ? (uint64_t)(raw - b->block) : 0);
+}
+
+static void add_event(const mw_batch *b, const mw_event *e, mw_buffer *out)
+{
+    mw_json_fault fault;
+    int ours = e->raw == NULL || b->stream->format->json;
+    if (ours && e->len && mw_json_scan(e->text, e->len, NULL, NULL, &fault) == MW_OK) {
+        mw_buffer_text(out, ",\"event\":");
+        size_t from = out->len;
+        mw_buffer_append(out, e->text, e->len);
+        for (size_t i = from; i < out->len; i++)
+            if (out->bytes[i] == '\n' || out->bytes[i] == '\r') out->bytes[i] = ' ';
+        return;
+    }
+    const char *raw = e->raw ? e->raw : e->text;
+    size_t len = e->raw ? e->raw_len : e->len;
+    if (mw_utf8_prefix(raw, len) == len) add_text(out, "raw", raw, len);
+    else add_base64(out, raw, len);
+}
+
+void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage, const char *name, const char *why,
+                          size_t why_len, mw_buffer *out)
+{
+    mw_source_host *home = b->owner;
+    const char *partition = partition_key(b, &home->source);
+    mw_buffer_text(out, "{");
+    add_time(out, mw_clock_wall_ns());
+    add_text(out, "error", why, why_len);
+    add_text(out, "stage", stage ? stage : "source", strlen(stage ? stage : "source"));
+    if (!name) name = home->source.name;
+    add_text(out, "name", name, strlen(name));
+    add_text(out, "version", s->flow->graph.version, strlen(s->flow->graph.version));
+    add_text(out, "source", home->source.name, strlen(home->source.name));
+    if (partition) add_text(out, "partition", partition, strlen(partition));
+    mw_buffer_format(out, ",\"position\":%llu", (unsigned long long)position_of(b, e->origin));
+    if (b->meta) {
+        mw_buffer_text(out, ",\"meta\":");
+        mw_buffer_append(out, b->meta, b->meta_len);
+    }
+    add_event(b, e, out);
+    mw_buffer_text(out, "}");
+}
+
+void mw_dead_letter_of_row(void *shard, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule, const char *why, size_t len)
+{
+    mw_shard *s = shard;
+    mw_dead_letter_write(s, v->batch, &v->events[row], "rule", s->flow->graph.rule_names[rule], why, len, out);
+}
+
+void mw_meta_write(void *shard, mw_view *v, uint32_t row, mw_buffer *out)
+{
+    (void)shard;
+    const mw_batch *b = v->batch;
+    mw_source_host *home = b->owner;
+    const char *partition = partition_key(b, &home->source);
+    mw_buffer_format(out, "{\"time\":%.6f,\"source\":", (double)b->time_ns / 1e9);
+    mw_json_quote(out, home->source.name, strlen(home->source.name));
+    if (partition) add_text(out, "partition", partition, strlen(partition));
+    mw_buffer_format(out, ",\"position\":%llu", (unsigned long long)position_of(b, v->events[row].origin));
+    mw_value meta = b->meta ? mw_json_value(b->meta, b->meta_len) : (mw_value){0};
+    if (meta.kind == MW_OBJECT && meta.len > 2) {
+        mw_buffer_text(out, ",");
+        mw_buffer_append(out, meta.text + 1, meta.len - 2);
+    }
+    mw_buffer_text(out, "}");
+}

@@ -1,0 +1,55 @@
+/* delivery.c: when a batch is done, and what that does to its partition's position.
+ *
+ * Everything that a batch causes holds it. When the last hold goes, the batch returns to its source's shard; the
+ * partition's position moves past it when all batches before it are done too. */
+#include "flow/flow_private.h"
+
+void mw_delivery_hold(mw_batch *b)
+{
+    atomic_fetch_add_explicit(&b->holds, 1, memory_order_relaxed);
+}
+
+void mw_delivery_release(mw_shard *s, mw_batch *b)
+{
+    if (atomic_fetch_sub_explicit(&b->holds, 1, memory_order_acq_rel) != 1) return;
+    mw_source_host *home = b->owner;
+    if (home->shard == s) mw_shard_finish(s, b);
+    else
+        mw_post_send(s->flow->post, s->index, home->shard->index, (mw_message){.kind = MW_MSG_DONE, .body = b});
+}
+
+void mw_delivery_decided(mw_shard *s, mw_batch *b)
+{
+    if (!atomic_load(&b->deciding) || atomic_fetch_sub(&b->deciding, 1) != 1) return;
+    mw_source_host *home = b->owner;
+    if (home->shard == s) {
+        home->source.kind->decided(&home->source, b);
+        return;
+    }
+    mw_delivery_hold(b);
+    mw_post_send(s->flow->post, s->index, home->shard->index, (mw_message){.kind = MW_MSG_DECIDED, .body = b});
+}
+
+static void acknowledge(mw_source_host *h, mw_batch *b)
+{
+    mw_count(&h->acknowledged, b->count);
+    if (h->source.kind->acknowledge) h->source.kind->acknowledge(&h->source, b);
+    mw_source_host_returned(h, b);
+}
+
+void mw_delivery_done(mw_source_host *h, mw_batch *b)
+{
+    mw_partition *p = b->partition;
+    b->done = 1;
+    if (!p) {
+        acknowledge(h, b);
+        return;
+    }
+    while (p->oldest && p->oldest->done) {
+        mw_batch *oldest = p->oldest;
+        p->oldest = oldest->after;
+        if (!p->oldest) p->newest = NULL;
+        if (oldest->epoch == p->epoch) atomic_store(&p->safe, oldest->end_position);
+        acknowledge(h, oldest);
+    }
+}

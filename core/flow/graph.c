@@ -1,0 +1,219 @@
+/* graph.c: see graph.h. */
+#include "flow/graph.h"
+#include "base/hash.h"
+#include "event/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- kinds as JSON ---- */
+
+static void options_json(const mw_option *o, mw_buffer *out)
+{
+    static const char *const types[] = {"text", "texts", "number", "count", "duration", "size", "bool", "table", "map"};
+    mw_buffer_text(out, "[");
+    for (int first = 1; o && o->name; o++, first = 0) {
+        mw_buffer_format(out, "%s{\"name\":\"%s\",\"type\":\"%s\",\"doc\":", first ? "" : ",", o->name, types[o->type]);
+        mw_json_quote(out, o->doc ? o->doc : "", o->doc ? strlen(o->doc) : 0);
+        if (o->fallback) {
+            mw_buffer_text(out, ",\"fallback\":");
+            mw_json_quote(out, o->fallback, strlen(o->fallback));
+        }
+        if (o->choices) mw_buffer_format(out, ",\"choices\":\"%s\"", o->choices);
+        if (o->inside) {
+            mw_buffer_text(out, ",\"inside\":");
+            options_json(o->inside, out);
+        }
+        mw_buffer_text(out, "}");
+    }
+    mw_buffer_text(out, "]");
+}
+
+static void kind_json(const char *name, const char *format, const mw_option *options, int first, mw_buffer *out)
+{
+    mw_buffer_format(out, "%s{\"name\":\"%s\"", first ? "" : ",", name);
+    if (format) mw_buffer_format(out, ",\"format\":\"%s\"", format);
+    mw_buffer_text(out, ",\"options\":");
+    options_json(options, out);
+    mw_buffer_text(out, "}");
+}
+
+void mw_kinds_json(const mw_kinds *kinds, mw_buffer *out)
+{
+    mw_buffer_text(out, "{\"sources\":[");
+    for (size_t i = 0; kinds->sources[i]; i++)
+        kind_json(kinds->sources[i]->name, kinds->sources[i]->format, kinds->sources[i]->options, i == 0, out);
+    mw_buffer_text(out, "],\"sinks\":[");
+    for (size_t i = 0; kinds->sinks[i]; i++)
+        kind_json(kinds->sinks[i]->name, kinds->sinks[i]->format, kinds->sinks[i]->options, i == 0, out);
+    mw_buffer_text(out, "],\"formats\":[");
+    for (size_t i = 0; mw_format_name(i); i++) mw_buffer_format(out, "%s\"%s\"", i ? "," : "", mw_format_name(i));
+    mw_buffer_text(out, "]}");
+}
+
+/* ---- the graph ---- */
+
+static mw_value member(mw_value of, const char *name)
+{
+    if (of.kind != MW_OBJECT) return (mw_value){0};
+    return mw_json_member(of.text, of.len, name, strlen(name), 0);
+}
+
+static mw_value element(mw_value of, uint32_t index)
+{
+    return mw_json_member(of.text, of.len, NULL, 0, index + 1);
+}
+
+static uint32_t length(mw_value v)
+{
+    return v.kind == MW_ARRAY ? (uint32_t)mw_json_length(v.text, v.len) : 0;
+}
+
+static const char *text(mw_graph *g, mw_value v)
+{
+    if (v.kind != MW_STRING && v.kind != MW_ESCAPED) return NULL;
+    mw_buffer plain = {0};
+    mw_json_unescape(&plain, v.text, v.len);
+    mw_buffer_append(&plain, "", 1);
+    char *kept = mw_arena_copy(&g->arena, plain.bytes, plain.len);
+    mw_buffer_close(&plain);
+    return kept;
+}
+
+static const char **texts(mw_graph *g, mw_value list, const char *field, uint32_t *count)
+{
+    *count = length(list);
+    const char **all = mw_arena_get(&g->arena, (*count + 1) * sizeof *all);
+    for (uint32_t i = 0; i < *count; i++) all[i] = text(g, field ? member(element(list, i), field) : element(list, i));
+    return all;
+}
+
+static void read_declared(mw_graph *g, mw_declared *d, mw_value v, const mw_kinds *kinds, int sink)
+{
+    mw_value options = member(v, "options");
+    const char *kind = text(g, member(v, "kind"));
+    *d = (mw_declared){.name = text(g, member(v, "name")), .where = text(g, member(v, "where"))};
+    d->config = mw_config_new(options.text, options.len);
+    d->format = mw_format_find(mw_config_text(d->config, "format", "ndjson"));
+    for (size_t i = 0; sink && kinds->sinks[i]; i++)
+        if (strcmp(kinds->sinks[i]->name, kind) == 0) d->sink_kind = kinds->sinks[i];
+    for (size_t i = 0; !sink && kinds->sources[i]; i++)
+        if (strcmp(kinds->sources[i]->name, kind) == 0) d->source_kind = kinds->sources[i];
+    mw_assert(d->format && (d->source_kind || d->sink_kind)); /* Lua checked the names */
+}
+
+static void read_dead_letters(mw_graph *g, mw_value dead, const mw_kinds *kinds, const char *state_folder)
+{
+    mw_buffer json = {0}, path = {0};
+    mw_value options = member(dead, "options");
+    if (options.kind == MW_OBJECT) {
+        mw_buffer_append(&json, options.text, options.len);
+    } else {
+        mw_buffer_format(&path, "%s/dead-letters.ndjson", state_folder);
+        mw_buffer_text(&json, "{\"path\":");
+        mw_json_quote(&json, path.bytes, path.len);
+        mw_buffer_text(&json, ",\"format\":\"ndjson\"}");
+    }
+    g->sinks[0] = (mw_declared){.name = "dead-letters", .where = text(g, member(dead, "where"))};
+    g->sinks[0].config = mw_config_new(json.bytes, json.len);
+    g->sinks[0].format = mw_format_find("ndjson");
+    for (size_t i = 0; kinds->sinks[i]; i++)
+        if (strcmp(kinds->sinks[i]->name, "file") == 0) g->sinks[0].sink_kind = kinds->sinks[i];
+    mw_assert(g->sinks[0].sink_kind != NULL);
+    mw_buffer_close(&json);
+    mw_buffer_close(&path);
+}
+
+static void read_chains(mw_graph *g, mw_value list)
+{
+    g->chain_count = length(list);
+    g->chains = mw_arena_get(&g->arena, (g->chain_count + 1) * sizeof *g->chains);
+    for (uint32_t i = 0; i < g->chain_count; i++) {
+        mw_value chain = element(list, i);
+        mw_chain *c = &g->chains[i];
+        c->count = length(chain);
+        c->stages = mw_arena_get(&g->arena, (c->count + 1) * sizeof *c->stages);
+        for (uint32_t j = 0; j < c->count; j++) {
+            mw_value stage = element(chain, j);
+            mw_stage *s = &c->stages[j];
+            s->by = texts(g, member(stage, "by"), NULL, &s->by_count);
+            s->by_function = member(stage, "by_function").kind == MW_TRUE;
+            s->rules = (uint32_t)member(stage, "rules").number;
+        }
+    }
+}
+
+/* The version of a flow is a hash of its files' bytes, in the order they were loaded. */
+static void read_version(mw_graph *g, mw_value files)
+{
+    uint64_t h = 0;
+    for (uint32_t i = 0; i < length(files); i++) {
+        const char *path = text(g, element(files, i));
+        FILE *f = path ? fopen(path, "rb") : NULL;
+        if (!f) continue;
+        mw_buffer bytes = {0};
+        size_t got;
+        mw_buffer_append(&bytes, &h, sizeof h);
+        while ((got = fread(mw_buffer_reserve(&bytes, 65536), 1, 65536, f)) > 0) bytes.len += got;
+        fclose(f);
+        h = mw_hash(bytes.bytes, bytes.len);
+        mw_buffer_close(&bytes);
+    }
+    snprintf(g->version, sizeof g->version, "%012llx", (unsigned long long)(h & 0xffffffffffff));
+}
+
+static const char *flow_name(mw_graph *g, mw_value flow, const char *path)
+{
+    const char *name = text(g, member(flow, "name"));
+    if (name) return name;
+    const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    size_t len = strlen(base);
+    if (len > 4 && strcmp(base + len - 4, ".lua") == 0) len -= 4;
+    char *copy = mw_arena_get(&g->arena, len + 1);
+    memcpy(copy, base, len), copy[len] = 0;
+    return copy;
+}
+
+mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t len, const char *flow_path,
+                        const char *state_folder, mw_error *error)
+{
+    (void)error;
+    *g = (mw_graph){0};
+    mw_arena_init(&g->arena, 8192);
+    mw_value all = mw_json_value(json, len), list;
+    g->name = flow_name(g, member(all, "flow"), flow_path);
+    list = member(all, "sources");
+    g->source_count = length(list);
+    g->sources = mw_arena_get(&g->arena, (g->source_count + 1) * sizeof *g->sources);
+    for (uint32_t i = 0; i < g->source_count; i++) read_declared(g, &g->sources[i], element(list, i), kinds, 0);
+    list = member(all, "sinks");
+    g->sink_count = length(list) + 1;
+    g->sinks = mw_arena_get(&g->arena, g->sink_count * sizeof *g->sinks);
+    read_dead_letters(g, member(all, "dead"), kinds, state_folder);
+    for (uint32_t i = 1; i < g->sink_count; i++) read_declared(g, &g->sinks[i], element(list, i - 1), kinds, 1);
+    g->rule_names = texts(g, member(all, "rules"), "name", &g->rule_count);
+    g->channel_names = texts(g, member(all, "channels"), "name", &g->channel_count);
+    g->test_count = (uint32_t)member(all, "tests").number;
+    read_chains(g, member(all, "chains"));
+    list = member(all, "warnings");
+    g->warning_count = length(list);
+    g->warnings = mw_arena_get(&g->arena, (g->warning_count + 1) * sizeof *g->warnings);
+    for (uint32_t i = 0; i < g->warning_count; i++) {
+        mw_buffer line = {0};
+        const char *where = text(g, member(element(list, i), "where")), *message = text(g, member(element(list, i), "message"));
+        mw_buffer_format(&line, "%s: %s", where ? where : "?", message ? message : "?");
+        mw_buffer_append(&line, "", 1);
+        g->warnings[i] = mw_arena_copy(&g->arena, line.bytes, line.len);
+        mw_buffer_close(&line);
+    }
+    read_version(g, member(all, "files"));
+    return MW_OK;
+}
+
+void mw_graph_close(mw_graph *g)
+{
+    for (uint32_t i = 0; i < g->source_count; i++) mw_config_free(g->sources[i].config);
+    for (uint32_t i = 0; i < g->sink_count; i++) mw_config_free(g->sinks[i].config);
+    mw_arena_close(&g->arena);
+}

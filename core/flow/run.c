@@ -1,0 +1,202 @@
+/* run.c: runs a stage of rules over the events that the shard's view holds, and carries out its journal: lists to the
+ * sinks' homes, answers to the batch, and the events to the next stage. */
+#include "flow/flow_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The answer to an event that went to the dead letters: the letter's own words. */
+static void reply_with_error(mw_shard *s, mw_batch *b, const mw_send *line)
+{
+    if (!b->replies) return;
+    mw_value why = mw_json_member(line->text, line->len, "error", 5, 0);
+    mw_buffer *out = &s->view.dead;
+    out->len = 0;
+    mw_buffer_text(out, "{\"error\":\"");
+    if (why.kind == MW_STRING || why.kind == MW_ESCAPED) mw_buffer_append(out, why.text, why.len);
+    mw_buffer_text(out, "\",\"dead_letter\":true}");
+    mw_batch_reply(b, s->view.events[line->row].origin, line->http_status ? line->http_status : 422,
+                   mw_arena_copy(s->view.arena, out->bytes, out->len), out->len);
+}
+
+static uint32_t sink_of(const mw_send *line)
+{
+    return mw_send_is_to(line, MW_TO_DEAD) ? 0 : line->to;
+}
+
+static int is_for_sink(const mw_send *line, const mw_graph *g)
+{
+    return line->to < g->sink_count || mw_send_is_to(line, MW_TO_DEAD);
+}
+
+static void count_lines(mw_shard *s, mw_batch *b)
+{
+    const mw_view *v = &s->view;
+    memset(s->list_counts, 0, s->flow->graph.sink_count * sizeof *s->list_counts);
+    for (uint32_t i = 0; i < v->send_count; i++) {
+        const mw_send *line = &v->sends[i];
+        if (is_for_sink(line, &s->flow->graph)) s->list_counts[sink_of(line)]++;
+        if (mw_send_is_to(line, MW_TO_REPLY))
+            mw_batch_reply(b, v->events[line->row].origin, line->http_status, line->text, line->len);
+        else if (mw_send_is_to(line, MW_TO_DEAD))
+            reply_with_error(s, b, line);
+    }
+}
+
+static mw_list *new_list(mw_batch *b, uint32_t sink, uint32_t source, int ordered, uint32_t count)
+{
+    mw_list_item *item = malloc(sizeof *item + count * sizeof(mw_piece));
+    mw_assert(item != NULL);
+    item->order.number = b->sequence;
+    item->list = (mw_list){.batch = b, .sequence = b->sequence, .sink = sink, .source = source, .ordered = ordered};
+    return &item->list;
+}
+
+static void fill_lists(mw_shard *s)
+{
+    const mw_view *v = &s->view;
+    for (uint32_t i = 0; i < v->send_count; i++) {
+        const mw_send *line = &v->sends[i];
+        if (!is_for_sink(line, &s->flow->graph)) continue;
+        mw_list *list = s->lists[sink_of(line)];
+        const mw_event *e = &v->events[line->row];
+        mw_piece *p = &list->pieces[list->count++];
+        p->event = e->origin, p->rule = line->rule;
+        p->options = line->options, p->options_len = line->options_len;
+        if (line->text) p->text = line->text, p->len = line->len, p->raw = NULL, p->raw_len = 0;
+        else p->text = e->text, p->len = e->len, p->raw = e->raw, p->raw_len = e->raw_len;
+        list->bytes += p->len;
+    }
+}
+
+static void send_list(mw_shard *s, mw_list *list)
+{
+    mw_list_item *item = (mw_list_item *)((char *)list - offsetof(mw_list_item, list));
+    unsigned home = s->flow->sink_homes[list->sink];
+    mw_delivery_hold(list->batch);
+    if (home == s->index) mw_sink_host_take(&s->sinks[list->sink], item);
+    else
+        mw_post_send(s->flow->post, s->index, home,
+                     (mw_message){.kind = MW_MSG_LIST, .target = list->sink, .body = item});
+}
+
+/* An ordered run sends to every sink, if only to say that nothing comes of this batch. */
+static void carry_out(mw_shard *s, mw_batch *b, uint32_t source, int ordered)
+{
+    uint32_t sinks = s->flow->graph.sink_count;
+    count_lines(s, b);
+    for (uint32_t i = 0; i < sinks; i++)
+        s->lists[i] = s->list_counts[i] || ordered ? new_list(b, i, source, ordered, s->list_counts[i]) : NULL;
+    fill_lists(s);
+    for (uint32_t i = 0; i < sinks; i++)
+        if (s->lists[i]) send_list(s, s->lists[i]);
+}
+
+void mw_run_here(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered)
+{
+    const mw_chain *c = &s->flow->graph.chains[chain];
+    if (c->count) mw_lua_run(s->lua, chain, stage);
+    mw_count(&s->decided, s->view.given);
+    carry_out(s, b, source, ordered);
+    if (stage + 1 < c->count) {
+        s->view.send_count = 0, s->view.row = 0;
+        mw_run_hand_out(s, b, source, chain, stage + 1, 0);
+    }
+}
+
+static mw_run *new_run(mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered, uint32_t count)
+{
+    mw_run *r = malloc(sizeof *r + count * sizeof(mw_event));
+    mw_assert(r != NULL);
+    *r = (mw_run){.order = {.number = b->sequence}, .batch = b, .chain = chain, .stage = stage, .source = source, .ordered = ordered};
+    mw_delivery_hold(b);
+    if (atomic_load(&b->deciding)) atomic_fetch_add(&b->deciding, 1);
+    return r;
+}
+
+static void send_run(mw_shard *s, unsigned owner, mw_run *r)
+{
+    if (owner == s->index) mw_shard_run(s, r);
+    else mw_post_send(s->flow->post, s->index, owner, (mw_message){.kind = MW_MSG_RUN, .body = r});
+}
+
+void mw_run_hand_out(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered)
+{
+    mw_view *v = &s->view;
+    unsigned shards = s->flow->shards;
+    if (s->flow->graph.chains[chain].stages[stage].by_function) mw_lua_key(s->lua, chain, stage);
+    carry_out(s, b, source, 0); /* what was refused on the way */
+    mw_run *runs[shards];
+    for (unsigned i = 0; i < shards; i++) runs[i] = NULL;
+    for (unsigned i = 0; ordered && i < shards; i++) runs[i] = new_run(b, source, chain, stage, ordered, v->given);
+    for (uint32_t row = 0; row < v->given; row++) {
+        if (v->events[row].dead) continue;
+        unsigned owner = mw_prepare_owner(s, chain, stage, row);
+        if (!runs[owner]) runs[owner] = new_run(b, source, chain, stage, ordered, v->given);
+        runs[owner]->events[runs[owner]->count++] = v->events[row];
+    }
+    for (unsigned i = 0; i < shards; i++)
+        if (runs[i]) send_run(s, i, runs[i]);
+}
+
+static void release_arena(mw_garbage *g)
+{
+    mw_arena *a = (mw_arena *)(g + 1);
+    mw_arena_close(a);
+    free(g);
+}
+
+/* What a run on a shared batch allocates lives in an arena of its own, which the batch takes over. */
+static void run_shared(mw_shard *s, mw_run *r)
+{
+    mw_garbage *g = malloc(sizeof *g + sizeof(mw_arena));
+    mw_assert(g != NULL);
+    g->release = release_arena;
+    mw_arena *arena = (mw_arena *)(g + 1);
+    mw_arena_init(arena, r->count > 16 ? 16384 : 1024);
+    mw_batch_attach(r->batch, g);
+    mw_view_begin(&s->view, r->batch, arena, r->events, r->count);
+    mw_prepare_project(s, r->source);
+    mw_run_here(s, r->batch, r->source, r->chain, r->stage, 0);
+}
+
+static void run_one(mw_shard *s, mw_run *r)
+{
+    if (r->count) run_shared(s, r);
+    mw_delivery_decided(s, r->batch);
+    mw_delivery_release(s, r->batch);
+    free(r);
+}
+
+void mw_run_received(mw_shard *s, mw_run *r)
+{
+    if (!r->ordered) {
+        run_one(s, r);
+        return;
+    }
+    mw_sequencer *order = &s->run_orders[r->chain];
+    mw_sequencer_push(order, &r->order);
+    while ((r = (mw_run *)mw_sequencer_pop(order))) run_one(s, r);
+}
+
+int mw_run_route(void *host, mw_view *v, uint32_t row, uint32_t channel)
+{
+    mw_shard *s = host;
+    mw_graph *g = &s->flow->graph;
+    uint32_t chain = g->source_count + channel;
+    const mw_chain *c = &g->chains[chain];
+    if (s->flow->shards == 1 || c->count == 0) return 0;
+    if (!c->stages[0].by_count && !c->stages[0].by_function) return 0;
+    if (c->stages[0].by_function) {
+        uint32_t at = v->row, given = v->given;
+        v->row = row, v->given = row + 1;
+        mw_lua_key(s->lua, chain, 0);
+        v->row = at, v->given = given;
+    }
+    if (v->events[row].dead) return 1; /* its key could not be had: it is a dead letter */
+    mw_source_host *home = v->batch->owner;
+    mw_run *r = new_run(v->batch, home->index, chain, 0, 0, 1);
+    r->events[r->count++] = v->events[row];
+    send_run(s, mw_prepare_owner(s, chain, 0, row), r);
+    return 1;
+}

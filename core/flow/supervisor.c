@@ -1,0 +1,93 @@
+/* supervisor.c: see supervisor.h. */
+#include "flow/supervisor.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BACK_OFF_MS = 100, BACK_OFF_MS_MAX = 30000 };
+static const int64_t young_ns = 10000000000; /* a child that lived longer starts the back-off anew */
+
+static void block_signals(sigset_t *old)
+{
+    sigset_t all;
+    sigemptyset(&all);
+    sigaddset(&all, SIGTERM);
+    sigaddset(&all, SIGINT);
+    sigaddset(&all, SIGHUP);
+    sigaddset(&all, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &all, old);
+}
+
+static pid_t start_child(int (*work)(void *), void *arg, const sigset_t *old)
+{
+    pid_t parent = getpid(), child = fork();
+    if (child != 0) return child;
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) _exit(1); /* it died in between */
+    sigprocmask(SIG_SETMASK, old, NULL);
+    int code = work(arg);
+    fflush(NULL);
+    _exit(code);
+}
+
+/* Waits for the child, passing signals on. */
+static int wait_for(pid_t child, int *ending)
+{
+    sigset_t set;
+    int status;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    for (;;) {
+        int number = 0;
+        if (waitpid(child, &status, WNOHANG) == child) return status;
+        if (sigwait(&set, &number) != 0 || number == SIGCHLD) continue;
+        if (number != SIGHUP) *ending = 1;
+        kill(child, number);
+    }
+}
+
+/* Sleeps, unless told to end: then true. */
+static int sleep_or_end(int64_t ms)
+{
+    sigset_t set;
+    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return sigtimedwait(&set, NULL, &time) > 0;
+}
+
+int mw_supervise(int (*work)(void *arg), void *arg)
+{
+    sigset_t old;
+    int64_t back_off_ms = BACK_OFF_MS;
+    int ending = 0;
+    block_signals(&old);
+    for (;;) {
+        int64_t started_ns = mw_clock_steady_ns();
+        pid_t child = start_child(work, arg, &old);
+        if (child < 0) {
+            mw_log(MW_ERROR, "supervisor", "cannot start the router: no process can be made");
+            return 1;
+        }
+        int status = wait_for(child, &ending);
+        if (WIFEXITED(status)) return WEXITSTATUS(status);
+        if (ending) return 1;
+        if (mw_clock_steady_ns() - started_ns > young_ns) back_off_ms = BACK_OFF_MS;
+        mw_log(MW_ERROR, "supervisor", "the router died of signal %d; it is started again from its checkpoint in %lld ms", WTERMSIG(status),
+               (long long)back_off_ms);
+        if (sleep_or_end(back_off_ms)) return 1;
+        back_off_ms = back_off_ms * 2 < BACK_OFF_MS_MAX ? back_off_ms * 2 : BACK_OFF_MS_MAX;
+    }
+}

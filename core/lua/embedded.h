@@ -1,0 +1,15 @@
+/* embedded.h: the Lua runtime as bytecode inside the program; the table is made by the build from scripts/. */
+#ifndef MW_EMBEDDED_H
+#define MW_EMBEDDED_H
+
+#include <stddef.h>
+
+typedef struct mw_embedded {
+    const char *name; /* as in require; NULL ends the table */
+    const char *bytes;
+    size_t len;
+} mw_embedded;
+
+extern const mw_embedded mw_embedded_modules[];
+
+#endif

@@ -1,0 +1,193 @@
+/* state.c: see state.h. */
+#include "lua/state.h"
+#include "lua/embedded.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct mw_lua {
+    lua_State *L;
+    mw_view *view;
+    int drivers; /* reference: a list of lists of functions */
+    int keyers;
+};
+
+/* A loader for `require`: modules of the runtime, from disk where asked, embedded otherwise. */
+static int load_module(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1), *folder = getenv("MOONWEIR_SCRIPTS");
+    if (folder) {
+        char path[1024];
+        const char *file = strncmp(name, "moonweir.", 9) == 0 ? name + 9 : name;
+        snprintf(path, sizeof path, "%s/moonweir/%s.lua", folder, file);
+        if (access(path, R_OK) == 0) {
+            if (luaL_loadfile(L, path) == 0) return 1;
+            return lua_error(L);
+        }
+    }
+    for (const mw_embedded *e = mw_embedded_modules; e->name; e++)
+        if (strcmp(e->name, name) == 0) {
+            if (luaL_loadbuffer(L, e->bytes, e->len, name) != 0) return lua_error(L);
+            return 1;
+        }
+    return 0;
+}
+
+static void open_runtime(lua_State *L, mw_view *view)
+{
+    luaL_openlibs(L);
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "loaders");
+    for (int i = (int)lua_objlen(L, -1); i >= 2; i--) { /* behind package.preload, before the path's */
+        lua_rawgeti(L, -1, i);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_pushcfunction(L, load_module);
+    lua_rawseti(L, -2, 2);
+    lua_pop(L, 2);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, "moonweir.core");
+    lua_call(L, 1, 1);
+    lua_pushlightuserdata(L, view);
+    lua_setfield(L, -2, "view_address");
+    lua_pop(L, 1);
+}
+
+mw_lua *mw_lua_new(mw_view *view)
+{
+    mw_lua *l = calloc(1, sizeof *l);
+    mw_assert(l != NULL);
+    l->view = view;
+    l->L = luaL_newstate();
+    mw_assert(l->L != NULL);
+    open_runtime(l->L, view);
+    l->drivers = l->keyers = LUA_NOREF;
+    return l;
+}
+
+void mw_lua_free(mw_lua *l)
+{
+    if (!l) return;
+    lua_close(l->L);
+    free(l);
+}
+
+/* runtime[name] on the stack. */
+static void push_runtime(lua_State *L, const char *name)
+{
+    lua_getglobal(L, "require");
+    lua_pushstring(L, "moonweir.runtime");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}
+
+static void push_environment(lua_State *L)
+{
+    lua_newtable(L);
+    for (char **e = environ; *e; e++) {
+        const char *equals = strchr(*e, '=');
+        if (!equals) continue;
+        lua_pushlstring(L, *e, (size_t)(equals - *e));
+        lua_pushstring(L, equals + 1);
+        lua_rawset(L, -3);
+    }
+}
+
+static mw_status fail_with_top(lua_State *L, mw_error *error)
+{
+    const char *text = lua_tostring(L, -1);
+    mw_fail(error, MW_CONFIG, "%s", text ? text : "the flow raised an error that is no text");
+    lua_pop(L, 1);
+    return MW_CONFIG;
+}
+
+mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, const char **graph, size_t *len, mw_error *error)
+{
+    lua_State *L = l->L;
+    push_runtime(L, "load");
+    lua_pushstring(L, path);
+    lua_pushstring(L, kinds);
+    push_environment(L);
+    lua_pushstring(L, MW_VERSION);
+    if (lua_pcall(L, 4, 1, 0) != 0) return fail_with_top(L, error);
+    *graph = lua_tolstring(L, -1, len);
+    luaL_ref(L, LUA_REGISTRYINDEX); /* keeps the text */
+    return MW_OK;
+}
+
+mw_status mw_lua_build(mw_lua *l, mw_error *error)
+{
+    lua_State *L = l->L;
+    push_runtime(L, "build");
+    if (lua_pcall(L, 0, 1, 0) != 0) return fail_with_top(L, error);
+    l->drivers = luaL_ref(L, LUA_REGISTRYINDEX);
+    push_runtime(L, "keyers");
+    if (lua_pcall(L, 0, 1, 0) != 0) return fail_with_top(L, error);
+    l->keyers = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return MW_OK;
+}
+
+static void push_function(mw_lua *l, int list, uint32_t chain, uint32_t stage)
+{
+    lua_rawgeti(l->L, LUA_REGISTRYINDEX, list);
+    lua_rawgeti(l->L, -1, (int)chain + 1);
+    lua_rawgeti(l->L, -1, (int)stage + 1);
+    lua_replace(l->L, -3);
+    lua_pop(l->L, 1);
+}
+
+/* A driver contains what its rules do. What is left is memory that cannot be had in the driver itself: the row it was at
+ * becomes a dead letter, and it goes on behind it. */
+static void run_contained(mw_lua *l, int list, uint32_t chain, uint32_t stage)
+{
+    lua_State *L = l->L;
+    mw_view *v = l->view;
+    while (v->row < v->given) {
+        push_function(l, list, chain, stage);
+        if (lua_pcall(L, 0, 0, 0) == 0) return;
+        const char *why = lua_tostring(L, -1);
+        if (!why) why = "the rule ran out of memory";
+        uint32_t row = v->row, mark = v->send_count;
+        while (mark > 0 && v->sends[mark - 1].row == row) mark--;
+        mw_view_fail(v, row, v->rule, mark, why, strlen(why));
+        lua_pop(L, 1);
+        v->row = row < v->given ? row + 1 : v->given;
+    }
+}
+
+void mw_lua_run(mw_lua *l, uint32_t chain, uint32_t stage)
+{
+    run_contained(l, l->drivers, chain, stage);
+}
+
+void mw_lua_key(mw_lua *l, uint32_t chain, uint32_t stage)
+{
+    mw_view_reserve_hashes(l->view);
+    run_contained(l, l->keyers, chain, stage);
+    l->view->row = 0;
+}
+
+void mw_lua_idle(mw_lua *l)
+{
+    lua_gc(l->L, LUA_GCSTEP, 10);
+}
+
+size_t mw_lua_bytes(mw_lua *l)
+{
+    return (size_t)lua_gc(l->L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(l->L, LUA_GCCOUNTB, 0);
+}
+
+void *mw_lua_raw(mw_lua *l)
+{
+    return l->L;
+}

@@ -1,0 +1,126 @@
+/* feed.c: see feed.h. */
+#include "sources/feed.h"
+#include "event/json.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BLOCK = 65536, ROOM_MIN = 4096, HEAD_KEPT = 65536 };
+
+void mw_feed_init(mw_feed *f, mw_source *s)
+{
+    *f = (mw_feed){.source = s};
+    mw_stream_init(&f->stream, s->format, s->config, s->limit);
+}
+
+void mw_feed_close(mw_feed *f)
+{
+    if (f->batch) mw_source_untake(f->source, f->batch);
+    f->batch = NULL;
+    mw_stream_close(&f->stream);
+    mw_buffer_close(&f->skip_head);
+}
+
+char *mw_feed_room(mw_feed *f, size_t *room)
+{
+    if (!f->batch) f->batch = mw_source_take(f->source, BLOCK);
+    mw_batch *b = f->batch;
+    if (b->room - b->len < ROOM_MIN) mw_batch_reserve(b, b->room * 2);
+    *room = b->room - b->len;
+    return b->block + b->len;
+}
+
+static void give(mw_feed *f, size_t whole)
+{
+    mw_batch *b = f->batch;
+    size_t rest = b->len - whole;
+    f->batch = NULL;
+    if (rest) {
+        size_t room = rest + ROOM_MIN > BLOCK ? rest * 2 : BLOCK;
+        f->batch = mw_source_take(f->source, room);
+        memcpy(f->batch->block, b->block + whole, rest);
+        f->batch->len = rest;
+    }
+    b->len = whole;
+    b->stream = &f->stream, b->request = f->request;
+    b->first = f->position == 0;
+    b->position = f->position, b->end_position = f->position + whole;
+    if (f->meta) b->meta = mw_arena_copy(&b->arena, f->meta, f->meta_len + 1), b->meta_len = (uint32_t)f->meta_len;
+    f->position += whole;
+    f->in_flight++;
+    mw_source_give(f->source, b, NULL);
+}
+
+static void reject(mw_feed *f, uint64_t position, const char *bytes, size_t len, const char *why)
+{
+    f->in_flight++;
+    mw_source_reject(f->source, NULL, &f->stream, position, position + len, bytes, len, why);
+}
+
+static void drop(mw_feed *f, size_t n)
+{
+    mw_batch *b = f->batch;
+    memmove(b->block, b->block + n, b->len - n);
+    b->len -= n;
+    f->position += n;
+}
+
+/* Passes over a frame that is too large, to its line break. */
+static void skip(mw_feed *f, int final)
+{
+    mw_batch *b = f->batch;
+    const char *newline = memchr(b->block, '\n', b->len);
+    size_t n = newline ? (size_t)(newline - b->block) + 1 : b->len;
+    size_t keep = HEAD_KEPT - f->skip_head.len < n ? HEAD_KEPT - f->skip_head.len : n;
+    mw_buffer_append(&f->skip_head, b->block, keep);
+    drop(f, n);
+    if (!newline && !final) return;
+    char why[200];
+    snprintf(why, sizeof why, "a frame of %llu bytes, more than the %zu that `limit` allows; its first %zu bytes are kept",
+             (unsigned long long)(f->position - f->skip_from), f->stream.limit, f->skip_head.len);
+    f->skipping = 0;
+    reject(f, f->skip_from, f->skip_head.bytes, f->skip_head.len, why);
+    f->skip_head.len = 0;
+}
+
+static mw_status cut(mw_feed *f, int final, mw_error *error)
+{
+    size_t whole = 0;
+    if (f->skipping) skip(f, final);
+    if (f->skipping || !f->batch || f->batch->len == 0) return MW_OK;
+    mw_batch *b = f->batch;
+    memset(b->block + b->len, 0, MW_JSON_PADDING);
+    mw_status status = f->stream.format->boundary(&f->stream, b->block, b->len, final, &whole, error);
+    if (whole) give(f, whole);
+    if (status == MW_LIMIT) {
+        f->skipping = 1, f->skip_from = f->position;
+        skip(f, final);
+        return MW_OK;
+    }
+    if (status != MW_OK && f->batch) {
+        reject(f, f->position, f->batch->block, f->batch->len, error->message);
+        drop(f, f->batch->len);
+    }
+    return status;
+}
+
+mw_status mw_feed_got(mw_feed *f, size_t n, mw_error *error)
+{
+    f->batch->len += n;
+    mw_source_read(f->source, n);
+    return cut(f, 0, error);
+}
+
+void mw_feed_end(mw_feed *f)
+{
+    mw_error error;
+    if (f->batch && (f->batch->len || f->skipping)) cut(f, 1, &error);
+}
+
+mw_feed *mw_feed_acknowledge(mw_batch *b)
+{
+    mw_feed *f = (mw_feed *)((char *)b->stream - offsetof(mw_feed, stream));
+    f->in_flight--;
+    return f;
+}

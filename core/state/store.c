@@ -1,0 +1,137 @@
+/* store.c: see store.h. */
+#include "state/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAP_BYTES = 1 << 30, KEY_BYTES = 500, PATH_BYTES = 4096 };
+
+struct mw_store {
+    MDB_env *env;
+    MDB_dbi db;
+    int lock_fd;
+    pthread_mutex_t lock;
+};
+
+static mw_status make_folders(const char *folder, mw_error *error)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s", folder);
+    for (char *p = path + 1;; p++) {
+        if (*p != '/' && *p != 0) continue;
+        char was = *p;
+        *p = 0;
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return mw_fail(error, MW_IO,
+                           "cannot make the state folder '%s': %s (choose another with --state DIR)", path,
+                           strerror(errno));
+        *p = was;
+        if (!was) return MW_OK;
+    }
+}
+
+static mw_status take_lock(mw_store *s, const char *folder, mw_error *error)
+{
+    char path[PATH_BYTES + 8];
+    snprintf(path, sizeof path, "%s/lock", folder);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (s->lock_fd < 0)
+        return mw_fail(error, MW_IO,
+                       "cannot write in the state folder '%s': %s (choose another with --state DIR)",
+                       folder, strerror(errno));
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return mw_fail(
+            error, MW_IO,
+            "the state folder '%s' is in use by another router (choose another with --state DIR)",
+            folder);
+    return MW_OK;
+}
+
+static mw_status open_db(mw_store *s, const char *folder, mw_error *error)
+{
+    MDB_txn *txn;
+    int rc = mdb_env_create(&s->env);
+    if (rc == 0) rc = mdb_env_set_mapsize(s->env, MAP_BYTES);
+    if (rc == 0) rc = mdb_env_open(s->env, folder, MDB_NOTLS, 0666);
+    if (rc == 0) rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (rc == 0) {
+        rc = mdb_dbi_open(txn, NULL, 0, &s->db);
+        if (rc == 0) rc = mdb_txn_commit(txn);
+        else mdb_txn_abort(txn);
+    }
+    if (rc != 0)
+        return mw_fail(error, MW_IO, "cannot open the state in '%s': %s", folder, mdb_strerror(rc));
+    return MW_OK;
+}
+
+mw_status mw_store_open(mw_store **store, const char *folder, mw_error *error)
+{
+    mw_store *s = calloc(1, sizeof *s);
+    mw_assert(s != NULL);
+    s->lock_fd = -1;
+    pthread_mutex_init(&s->lock, NULL);
+    mw_status status = make_folders(folder, error);
+    if (status == MW_OK) status = take_lock(s, folder, error);
+    if (status == MW_OK) status = open_db(s, folder, error);
+    if (status != MW_OK) {
+        mw_store_close(s);
+        return status;
+    }
+    *store = s;
+    return MW_OK;
+}
+
+void mw_store_close(mw_store *s)
+{
+    if (!s) return;
+    if (s->env) mdb_env_close(s->env);
+    if (s->lock_fd >= 0) close(s->lock_fd);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+static MDB_val key_of(const char *key)
+{
+    size_t len = strlen(key);
+    return (MDB_val){.mv_size = len < KEY_BYTES ? len : KEY_BYTES, .mv_data = (void *)key};
+}
+
+int mw_store_get(mw_store *s, const char *key, mw_buffer *out)
+{
+    MDB_txn *txn;
+    MDB_val k = key_of(key), v;
+    int found = 0;
+    pthread_mutex_lock(&s->lock);
+    if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) == 0) {
+        found = mdb_get(txn, s->db, &k, &v) == 0;
+        if (found) mw_buffer_append(out, v.mv_data, v.mv_size);
+        mdb_txn_abort(txn);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+mw_status mw_store_put(mw_store *s, const mw_record *records, size_t count, mw_error *error)
+{
+    MDB_txn *txn;
+    pthread_mutex_lock(&s->lock);
+    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        MDB_val k = key_of(records[i].key);
+        MDB_val v = {.mv_size = records[i].len, .mv_data = (void *)records[i].value};
+        rc = mdb_put(txn, s->db, &k, &v, 0);
+        if (rc != 0) mdb_txn_abort(txn);
+    }
+    if (rc == 0) rc = mdb_txn_commit(txn);
+    pthread_mutex_unlock(&s->lock);
+    if (rc != 0) return mw_fail(error, MW_IO, "cannot write the checkpoint: %s", mdb_strerror(rc));
+    return MW_OK;
+}

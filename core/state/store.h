@@ -1,0 +1,27 @@
+/* store.h: what a flow keeps on disk under --state: small records by key, in LMDB.
+ *
+ * What was put survives a crash of the process and of the machine. One router at a time has the folder: a second one is
+ * refused. Thread: any; calls wait for one another, and a put waits for the disk. */
+#ifndef MW_STORE_H
+#define MW_STORE_H
+
+#include "base/buffer.h"
+#include "base/status.h"
+
+typedef struct mw_store mw_store;
+
+typedef struct mw_record {
+    const char *key;
+    const void *value;
+    size_t len;
+} mw_record;
+
+/* Makes the folder where it is missing. MW_IO when it cannot be used, or another router has it. */
+mw_status mw_store_open(mw_store **store, const char *folder, mw_error *error);
+void mw_store_close(mw_store *s);
+/* Appends the value to `out`; 0 when there is none. */
+int mw_store_get(mw_store *s, const char *key, mw_buffer *out);
+/* Writes the records in one transaction. */
+mw_status mw_store_put(mw_store *s, const mw_record *records, size_t count, mw_error *error);
+
+#endif

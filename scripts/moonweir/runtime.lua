@@ -1,0 +1,95 @@
+--- Where C enters: loads a flow, gives its graph, makes its drivers.
+local core = require "moonweir.core"
+local event = require "moonweir.event"
+local encode = require "moonweir.encode"
+local declare = require "moonweir.declare"
+local sandbox = require "moonweir.sandbox"
+local graph = require "moonweir.graph"
+local driver = require "moonweir.driver"
+local C, R = core.C, core.view()
+
+local M = {}
+
+-- long flows need more and larger traces than the defaults allow
+jit.opt.start("maxtrace=20000", "maxrecord=16000", "maxirconst=4000", "maxside=1000", "maxsnap=2000", "sizemcode=256", "maxmcode=65536")
+
+local declared, chains
+
+local function read_file(path)
+  local file, why = M.open_file(path, "rb")
+  if not file then return nil, why end
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+M.open_file = io.open
+
+local function load_text(text, path, env)
+  if text:byte(1) == 27 then error(path .. ": bytecode is not accepted: a flow is Lua source", 0) end
+  local fn, why = load(text, "@" .. path, "t", env)
+  if not fn then error(why, 0) end
+  return fn
+end
+
+--- Loads a flow. `kinds` is JSON; errors are raised as text that begins with file:line.
+---@return string graph as JSON
+function M.load(path, kinds_text, env, version)
+  declare.version = version
+  local mw, d = declare.new(assert(event.decode_text(kinds_text)), env)
+  local folder = path:match "^(.*/)[^/]*$" or ""
+  d.files = { path }
+  local environment = sandbox.environment(mw, function(name, flow_env)
+    local file = folder .. name:gsub("%.", "/") .. ".lua"
+    local text, why = read_file(file)
+    if not text then error("cannot load module '" .. name .. "': " .. tostring(why), 3) end
+    d.files[#d.files + 1] = file
+    return load_text(text, file, flow_env)(name)
+  end)
+  local text, why = read_file(path)
+  if not text then error("cannot read the flow: " .. tostring(why), 0) end
+  load_text(text, path, environment)()
+  if #d.sources == 0 then error(path .. ":1: the flow declares no source", 0) end
+  declared = d
+  chains = graph.chains(d, R.shards == 1)
+  local plain = graph.plain(d, chains)
+  plain.files = setmetatable(d.files, encode.array_mark)
+  return encode.text(plain)
+end
+
+--- Makes the drivers. After load; on a shard that will run them.
+---@return function[][] drivers by chain and stage
+function M.build()
+  return driver.build(chains, #declared.sources)
+end
+
+--- Functions that leave the hash of each row's key in R.hashes, for stages whose `by` is a function.
+---@return table<integer, table<integer, function>>
+function M.keyers()
+  local keyers = {}
+  for i, stages in ipairs(chains) do
+    keyers[i] = {}
+    for j, stage in ipairs(stages) do
+      local by = stage.by
+      keyers[i][j] = type(by) == "function" and function()
+        for row = R.row, R.given - 1 do
+          R.row = row
+          local ok, key = pcall(by, event.new(row, R.generation))
+          if not ok then
+            local why = "in the key of a rule: " .. tostring(key)
+            C.mw_view_fail(R, row, stage.rules[1].number, R.send_count, why, #why)
+            R.events[row].dead = 1
+            key = ""
+          end
+          key = tostring(key)
+          R.hashes[row] = C.mw_hash(key, #key)
+        end
+      end or false
+    end
+  end
+  return keyers
+end
+
+M.tests = function() return declared.tests end
+M.declared = function() return declared end
+
+return M
