@@ -10,7 +10,9 @@ for i = 2, #arg do
   local code = string.dump(assert(loadstring(file:read "*a", "=" .. name)), false)
   file:close()
   local bytes = {}
-  for j = 1, #code do bytes[j] = ("%d,%s"):format(code:byte(j), j % 32 == 0 and "\n" or "") end
+  for j = 1, #code do
+    bytes[j] = ("%d,%s"):format(code:byte(j), j % 32 == 0 and "\n" or "")
+  end
   out:write(("static const unsigned char module_%d[] = {\n%s};\n"):format(i, table.concat(bytes)))
   names[#names + 1] = ('{"%s", (const char *)module_%d, %d}'):format(name, i, #code)
 end

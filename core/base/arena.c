@@ -52,7 +52,8 @@ void *mw_arena_get(mw_arena *a, size_t bytes)
     if (!c || c->size - c->used < bytes) {
         c = chunk_new(a, bytes);
         if (a->last) a->last->next = c;
-        else a->first = c;
+        else
+            a->first = c;
         a->last = c;
     }
     void *piece = c->bytes + c->used;

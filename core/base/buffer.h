@@ -1,7 +1,8 @@
 /* buffer.h: bytes that grow at the end.
  *
- * The one way in which text and frames are put together off the hot path. A buffer owns its memory; `bytes` may move
- * with every append. Memory that cannot be had ends the process (see arena.h). Thread: one at a time. */
+ * The one way in which text and frames are put together off the hot path. A buffer owns its memory;
+ * `bytes` may move with every append. Memory that cannot be had ends the process (see arena.h).
+ * Thread: one at a time. */
 #ifndef MW_BUFFER_H
 #define MW_BUFFER_H
 
@@ -14,7 +15,8 @@ typedef struct mw_buffer {
 } mw_buffer;
 
 void mw_buffer_close(mw_buffer *b);
-/* Makes room for `more` bytes past the end and returns where they go; the caller then adds to len. */
+/* Makes room for `more` bytes past the end and returns where they go; the caller then adds to len.
+ */
 char *mw_buffer_reserve(mw_buffer *b, size_t more);
 void mw_buffer_append(mw_buffer *b, const void *bytes, size_t len);
 void mw_buffer_text(mw_buffer *b, const char *text);

@@ -1,4 +1,5 @@
-/* clock.h: the two clocks. Wall time is what events carry, steady time is what intervals are measured with. Any thread. */
+/* clock.h: the two clocks. Wall time is what events carry, steady time is what intervals are
+ * measured with. Any thread. */
 #ifndef MW_CLOCK_H
 #define MW_CLOCK_H
 

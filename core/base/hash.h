@@ -1,7 +1,8 @@
 /* hash.h: 64-bit hash of bytes, for keys, shapes and versions.
  *
- * The mixing step is the 64×64→128 bit multiply-and-fold of Wang Yi's wyhash (public domain; github.com/wangyi-fudan/wyhash);
- * the result is the same on every machine of one byte order, because key groups are kept in checkpoints. Any thread. */
+ * The mixing step is the 64×64→128 bit multiply-and-fold of Wang Yi's wyhash (public domain;
+ * github.com/wangyi-fudan/wyhash); the result is the same on every machine of one byte order,
+ * because key groups are kept in checkpoints. Any thread. */
 #ifndef MW_HASH_H
 #define MW_HASH_H
 

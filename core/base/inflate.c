@@ -27,7 +27,8 @@ mw_inflate *mw_inflate_new(mw_compression kind)
     mw_assert(i != NULL);
     i->kind = kind;
     i->whole = 1;
-    if (kind == MW_GZIP) mw_assert(inflateInit2(&i->z, 15 + 32) == Z_OK); /* gzip or zlib, by its head */
+    if (kind == MW_GZIP)
+        mw_assert(inflateInit2(&i->z, 15 + 32) == Z_OK); /* gzip or zlib, by its head */
     if (kind == MW_ZSTD) {
         i->zstd = ZSTD_createDStream();
         mw_assert(i->zstd != NULL);
@@ -44,8 +45,8 @@ void mw_inflate_free(mw_inflate *i)
     free(i);
 }
 
-static mw_status run_gzip(mw_inflate *i, const char *in, size_t in_len, size_t *used, char *out, size_t room, size_t *made,
-                          mw_error *error)
+static mw_status run_gzip(mw_inflate *i, const char *in, size_t in_len, size_t *used, char *out,
+                          size_t room, size_t *made, mw_error *error)
 {
     i->z.next_in = (Bytef *)(uintptr_t)in, i->z.avail_in = (uInt)in_len;
     i->z.next_out = (Bytef *)out, i->z.avail_out = (uInt)room;
@@ -57,15 +58,16 @@ static mw_status run_gzip(mw_inflate *i, const char *in, size_t in_len, size_t *
             i->whole = 1;
             inflateReset(&i->z);
         } else if (rc != Z_OK) {
-            status = mw_fail(error, MW_INVALID, "the gzip stream is damaged: %s", i->z.msg ? i->z.msg : "no more can be had");
+            status = mw_fail(error, MW_INVALID, "the gzip stream is damaged: %s",
+                             i->z.msg ? i->z.msg : "no more can be had");
         }
     }
     *used = in_len - i->z.avail_in, *made = room - i->z.avail_out;
     return status;
 }
 
-static mw_status run_zstd(mw_inflate *i, const char *in, size_t in_len, size_t *used, char *out, size_t room, size_t *made,
-                          mw_error *error)
+static mw_status run_zstd(mw_inflate *i, const char *in, size_t in_len, size_t *used, char *out,
+                          size_t room, size_t *made, mw_error *error)
 {
     ZSTD_inBuffer from = {in, in_len, 0};
     ZSTD_outBuffer to = {out, room, 0};
@@ -74,16 +76,19 @@ static mw_status run_zstd(mw_inflate *i, const char *in, size_t in_len, size_t *
     do {
         size_t before = from.pos + to.pos;
         left = ZSTD_decompressStream(i->zstd, &to, &from);
-        if (ZSTD_isError(left)) status = mw_fail(error, MW_INVALID, "the zstd stream is damaged: %s", ZSTD_getErrorName(left));
-        else if (from.pos + to.pos != before) i->whole = left == 0;
+        if (ZSTD_isError(left))
+            status = mw_fail(error, MW_INVALID, "the zstd stream is damaged: %s",
+                             ZSTD_getErrorName(left));
+        else if (from.pos + to.pos != before)
+            i->whole = left == 0;
         if (from.pos + to.pos == before) break;
     } while (status == MW_OK && from.pos < from.size && to.pos < to.size);
     *used = from.pos, *made = to.pos;
     return status;
 }
 
-mw_status mw_inflate_run(mw_inflate *i, const char *in, size_t in_len, size_t *used, char *out, size_t room, size_t *made,
-                         mw_error *error)
+mw_status mw_inflate_run(mw_inflate *i, const char *in, size_t in_len, size_t *used, char *out,
+                         size_t room, size_t *made, mw_error *error)
 {
     *used = *made = 0;
     if (i->kind == MW_PLAIN) {

@@ -24,9 +24,12 @@ static size_t escape(char *out, size_t room, const char *text)
     size_t n = 0;
     for (const unsigned char *p = (const unsigned char *)text; *p && n + 8 < room; p++) {
         if (*p == '"' || *p == '\\') out[n++] = '\\', out[n++] = (char)*p;
-        else if (*p == '\n') out[n++] = '\\', out[n++] = 'n';
-        else if (*p < 0x20) n += (size_t)snprintf(out + n, room - n, "\\u%04x", *p);
-        else out[n++] = (char)*p;
+        else if (*p == '\n')
+            out[n++] = '\\', out[n++] = 'n';
+        else if (*p < 0x20)
+            n += (size_t)snprintf(out + n, room - n, "\\u%04x", *p);
+        else
+            out[n++] = (char)*p;
     }
     return n;
 }
@@ -47,14 +50,15 @@ void mw_log(mw_log_level level, const char *where, const char *format, ...)
     size_t n = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(stamp + n, sizeof stamp - n, ".%03dZ", (int)(now / 1000000 % 1000));
     if (sink.json) {
-        n = (size_t)snprintf(line, sizeof line, "{\"time\":\"%s\",\"level\":\"%s\",\"where\":\"", stamp,
-                             names[level]);
+        n = (size_t)snprintf(line, sizeof line, "{\"time\":\"%s\",\"level\":\"%s\",\"where\":\"",
+                             stamp, names[level]);
         n += escape(line + n, 300, where);
         n += (size_t)snprintf(line + n, sizeof line - n, "\",\"message\":\"");
         n += escape(line + n, sizeof line - n - 8, message);
         n += (size_t)snprintf(line + n, sizeof line - n, "\"}\n");
     } else {
-        n = (size_t)snprintf(line, sizeof line, "%s %-5s %s: %s\n", stamp + 11, names[level], where, message);
+        n = (size_t)snprintf(line, sizeof line, "%s %-5s %s: %s\n", stamp + 11, names[level], where,
+                             message);
         if (n >= sizeof line) n = sizeof line - 1, line[n - 1] = '\n';
     }
     ssize_t ignored = write(STDERR_FILENO, line, n);

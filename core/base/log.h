@@ -1,7 +1,8 @@
 /* log.h: structured logs, one line an entry, on stderr: text on a terminal, JSON otherwise.
  *
- * `where` names the part that speaks (a source, a sink, "flow"); the message is a sentence. Any thread: a line is one
- * write. The log sink is one of the two process-wide things of the program (the other is the signal handler). */
+ * `where` names the part that speaks (a source, a sink, "flow"); the message is a sentence. Any
+ * thread: a line is one write. The log sink is one of the two process-wide things of the program
+ * (the other is the signal handler). */
 #ifndef MW_LOG_H
 #define MW_LOG_H
 

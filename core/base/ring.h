@@ -1,8 +1,9 @@
-/* ring.h: a single-producer, single-consumer ring of fixed-size messages; the only way between shards.
+/* ring.h: a single-producer, single-consumer ring of fixed-size messages; the only way between
+ * shards.
  *
- * One thread pushes, one thread pops; neither waits. Head and tail live on cache lines of their own, and each side keeps
- * a copy of the other's index, so that an uncontended push touches no shared line (Lamport's queue with the cached
- * indices of Rigtorp's SPSCQueue). */
+ * One thread pushes, one thread pops; neither waits. Head and tail live on cache lines of their
+ * own, and each side keeps a copy of the other's index, so that an uncontended push touches no
+ * shared line (Lamport's queue with the cached indices of Rigtorp's SPSCQueue). */
 #ifndef MW_RING_H
 #define MW_RING_H
 
@@ -11,8 +12,8 @@
 #include <stdint.h>
 
 typedef struct mw_message {
-    uint32_t kind;    /* what it is: the consumer's business */
-    uint32_t target;  /* whom it is for */
+    uint32_t kind;   /* what it is: the consumer's business */
+    uint32_t target; /* whom it is for */
     void *body;
 } mw_message;
 

@@ -19,6 +19,7 @@ mw_status mw_fail(mw_error *error, mw_status status, const char *format, ...)
 
 _Noreturn void mw_broken(const char *what, const char *file, int line)
 {
-    fprintf(stderr, "moonweir: broken invariant: %s (%s:%d); please report this\n", what, file, line);
+    fprintf(stderr, "moonweir: broken invariant: %s (%s:%d); please report this\n", what, file,
+            line);
     abort();
 }

@@ -55,7 +55,8 @@ static int complain_about(const char *what, const char *argument)
     return -1;
 }
 
-int mw_command_arguments(int argc, char **argv, const mw_argument *known, const char *what, const char **plain)
+int mw_command_arguments(int argc, char **argv, const mw_argument *known, const char *what,
+                         const char **plain)
 {
     for (int i = 0; i < argc; i++) {
         if (strncmp(argv[i], "--", 2) != 0) {
@@ -67,9 +68,12 @@ int mw_command_arguments(int argc, char **argv, const mw_argument *known, const 
         const mw_argument *a = find(known, argv[i] + 2, len);
         if (!a) return complain_about("there is no option", argv[i]);
         if (a->flag) *a->flag = 1;
-        else if (argv[i][2 + len] == '=') *a->value = argv[i] + 3 + len;
-        else if (i + 1 < argc) *a->value = argv[++i];
-        else return complain_about("a value is missing behind", argv[i]);
+        else if (argv[i][2 + len] == '=')
+            *a->value = argv[i] + 3 + len;
+        else if (i + 1 < argc)
+            *a->value = argv[++i];
+        else
+            return complain_about("a value is missing behind", argv[i]);
     }
     if (*plain) return 0;
     fprintf(stderr, "moonweir: %s is missing (see moonweir --help)\n", what);

@@ -11,21 +11,24 @@ int mw_command_check(int argc, char **argv)
     const mw_argument known[] = {{0}};
     mw_error error = {0};
     mw_flow *f;
-    if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0) return MW_EXIT_WRONG;
+    if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0)
+        return MW_EXIT_WRONG;
     mw_flow_options options = {.path = path, .shards = 1};
     if (mw_flow_load(&f, &options, &mw_builtins, &error) != MW_OK) {
         mw_command_complain(error.message);
         return MW_EXIT_WRONG;
     }
     const mw_graph *g = mw_flow_graph(f);
-    for (uint32_t i = 0; i < g->warning_count; i++) fprintf(stderr, "warning: %s\n", g->warnings[i]);
-    printf("%s: good (version %s: %u sources, %u rules, %u sinks, %u tests)\n", path, g->version, g->source_count, g->rule_count,
-           g->sink_count - 1, g->test_count);
+    for (uint32_t i = 0; i < g->warning_count; i++)
+        fprintf(stderr, "warning: %s\n", g->warnings[i]);
+    printf("%s: good (version %s: %u sources, %u rules, %u sinks, %u tests)\n", path, g->version,
+           g->source_count, g->rule_count, g->sink_count - 1, g->test_count);
     mw_flow_free(f);
     return MW_EXIT_DONE;
 }
 
-/* moonweir kinds: every source, sink and format with its options, as JSON; what the reference is checked against. */
+/* moonweir kinds: every source, sink and format with its options, as JSON; what the reference is
+ * checked against. */
 int mw_command_kinds(int argc, char **argv)
 {
     (void)argv;

@@ -1,5 +1,5 @@
-/* command.h: the commands of the program, one file each. Each gets the arguments behind its name and returns the exit code:
- * 0 done, 1 the run failed, 2 the command line or the flow is wrong. */
+/* command.h: the commands of the program, one file each. Each gets the arguments behind its name
+ * and returns the exit code: 0 done, 1 the run failed, 2 the command line or the flow is wrong. */
 #ifndef MW_COMMAND_H
 #define MW_COMMAND_H
 
@@ -22,7 +22,9 @@ typedef struct mw_argument {
     int *flag;
 } mw_argument;
 
-/* Reads options and the one plain argument (`what` names it in errors). 0 on success; complains otherwise. */
-int mw_command_arguments(int argc, char **argv, const mw_argument *known, const char *what, const char **plain);
+/* Reads options and the one plain argument (`what` names it in errors). 0 on success; complains
+ * otherwise. */
+int mw_command_arguments(int argc, char **argv, const mw_argument *known, const char *what,
+                         const char **plain);
 
 #endif

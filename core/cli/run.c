@@ -1,4 +1,5 @@
 /* run.c: moonweir run: a flow under a supervisor. */
+#include "admin/admin.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/builtins.h"
@@ -32,8 +33,10 @@ static void summary(mw_flow *f, int64_t started_ns)
     mw_totals t = mw_flow_totals(f);
     double seconds = (double)(mw_clock_steady_ns() - started_ns) / 1e9;
     char rate[32], bytes[32];
-    fprintf(stderr, "%s: in %llu, out %llu, filtered %llu, dead %llu in %.2f s (%s events/s, %sB/s)\n", mw_flow_graph(f)->name,
-            (unsigned long long)t.in, (unsigned long long)t.out, (unsigned long long)t.filtered, (unsigned long long)t.dead, seconds,
+    fprintf(stderr,
+            "%s: in %llu, out %llu, filtered %llu, dead %llu in %.2f s (%s events/s, %sB/s)\n",
+            mw_flow_graph(f)->name, (unsigned long long)t.in, (unsigned long long)t.out,
+            (unsigned long long)t.filtered, (unsigned long long)t.dead, seconds,
             human(seconds > 0 ? (double)t.in / seconds : 0, rate, sizeof rate),
             human(seconds > 0 ? (double)t.bytes_in / seconds : 0, bytes, sizeof bytes));
 }
@@ -49,7 +52,8 @@ static int run_flow(void *arg)
         mw_command_complain(error.message);
         return MW_EXIT_WRONG;
     }
-    for (uint32_t i = 0; i < mw_flow_graph(f)->warning_count; i++) mw_log(MW_WARN, "check", "%s", mw_flow_graph(f)->warnings[i]);
+    for (uint32_t i = 0; i < mw_flow_graph(f)->warning_count; i++)
+        mw_log(MW_WARN, "check", "%s", mw_flow_graph(f)->warnings[i]);
     status = mw_flow_run(f, &error);
     if (status != MW_OK) mw_command_complain(error.message);
     if (status != MW_CONFIG) summary(f, started_ns);
@@ -63,25 +67,33 @@ static int read_number(const char *text, long least, long most, const char *opti
     if (!text) return 0;
     *number = strtol(text, &end, 10);
     if (end > text && *end == 0 && *number >= least && *number <= most) return 0;
-    fprintf(stderr, "moonweir: --%s wants a number from %ld to %ld, not '%s'\n", option, least, most, text);
+    fprintf(stderr, "moonweir: --%s wants a number from %ld to %ld, not '%s'\n", option, least,
+            most, text);
     return -1;
 }
 
 int mw_command_run(int argc, char **argv)
 {
-    const char *path = NULL, *shards = NULL, *state = NULL, *admin = NULL, *drain = NULL, *level = NULL;
+    const char *path = NULL, *shards = NULL, *state = NULL, *admin = NULL, *drain = NULL,
+               *level = NULL;
     int once = 0, alone = 0, quiet = 0;
-    const mw_argument known[] = {{"shards", &shards, NULL}, {"state", &state, NULL},   {"admin", &admin, NULL},
-                                 {"drain-timeout", &drain, NULL}, {"log-level", &level, NULL}, {"once", NULL, &once},
-                                 {"no-supervisor", NULL, &alone}, {"quiet", NULL, &quiet},   {0}};
+    const mw_argument known[] = {
+        {"shards", &shards, NULL},       {"state", &state, NULL},     {"admin", &admin, NULL},
+        {"drain-timeout", &drain, NULL}, {"log-level", &level, NULL}, {"once", NULL, &once},
+        {"no-supervisor", NULL, &alone}, {"quiet", NULL, &quiet},     {0}};
     long shard_count = sysconf(_SC_NPROCESSORS_ONLN), drain_seconds = DRAIN_SECONDS;
-    if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0) return MW_EXIT_WRONG;
+    if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0)
+        return MW_EXIT_WRONG;
     if (shard_count > SHARDS_MAX) shard_count = SHARDS_MAX;
     if (read_number(shards, 1, SHARDS_MAX, "shards", &shard_count) != 0) return MW_EXIT_WRONG;
     if (read_number(drain, 0, 86400, "drain-timeout", &drain_seconds) != 0) return MW_EXIT_WRONG;
     int terminal = isatty(STDERR_FILENO);
     mw_log_level least = quiet ? MW_WARN : MW_INFO;
-    if (level) least = strcmp(level, "debug") == 0 ? MW_DEBUG : strcmp(level, "warn") == 0 ? MW_WARN : strcmp(level, "error") == 0 ? MW_ERROR : MW_INFO;
+    if (level)
+        least = strcmp(level, "debug") == 0   ? MW_DEBUG
+                : strcmp(level, "warn") == 0  ? MW_WARN
+                : strcmp(level, "error") == 0 ? MW_ERROR
+                                              : MW_INFO;
     mw_log_open(!terminal, least);
     run r = {.options = {.path = path,
                          .state_folder = state,
@@ -89,6 +101,9 @@ int mw_command_run(int argc, char **argv)
                          .progress = terminal && !quiet,
                          .once = once,
                          .drain_timeout_ns = drain_seconds * 1000000000}};
-    (void)admin;
+    if (admin) {
+        r.extension = mw_admin_extension(admin);
+        r.options.extension = &r.extension;
+    }
     return alone ? run_flow(&r) : mw_supervise(run_flow, &r);
 }

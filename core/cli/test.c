@@ -1,8 +1,37 @@
 /* test.c: moonweir test: runs the flow's mw.test fixtures, with no outside world. */
+#include "cli/builtins.h"
 #include "cli/command.h"
+#include "flow/harness.h"
+
+#include <stdio.h>
+
+typedef struct tally {
+    unsigned passed, failed;
+} tally;
+
+static void tell(void *self, const mw_test_result *r)
+{
+    tally *t = self;
+    if (r->passed) t->passed++;
+    else
+        t->failed++;
+    printf("%s  %s\n", r->passed ? "ok  " : "FAIL", r->name);
+    fflush(stdout);
+    if (!r->passed) mw_command_complain(r->why ? r->why : "no reason");
+}
 
 int mw_command_test(int argc, char **argv)
 {
-    (void)argc, (void)argv;
-    return MW_EXIT_WRONG;
+    const char *path = NULL;
+    const mw_argument known[] = {{0}};
+    mw_error error = {0};
+    tally t = {0};
+    if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0)
+        return MW_EXIT_WRONG;
+    if (mw_harness_run(path, &mw_builtins, tell, &t, &error) != MW_OK) {
+        mw_command_complain(error.message);
+        return MW_EXIT_WRONG;
+    }
+    printf("%u passed, %u failed\n", t.passed, t.failed);
+    return t.failed ? MW_EXIT_FAILED : MW_EXIT_DONE;
 }

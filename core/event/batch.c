@@ -38,7 +38,11 @@ void mw_batch_reset(mw_batch *b, size_t keep_room)
 {
     release_garbage(b);
     mw_arena_reset(&b->arena);
-    mw_batch kept = {.block = b->block, .room = b->room, .events = b->events, .events_room = b->events_room, .arena = b->arena};
+    mw_batch kept = {.block = b->block,
+                     .room = b->room,
+                     .events = b->events,
+                     .events_room = b->events_room,
+                     .arena = b->arena};
     if (b->room > keep_room * 2) {
         free(b->block);
         kept.block = NULL, kept.room = 0;
@@ -63,7 +67,11 @@ void mw_batch_add(mw_batch *b, const char *raw, size_t raw_len, const char *text
         b->events = realloc(b->events, b->events_room * sizeof *b->events);
         mw_assert(b->events != NULL);
     }
-    b->events[b->count] = (mw_event){.text = text, .raw = raw, .len = (uint32_t)len, .raw_len = (uint32_t)raw_len, .origin = b->count};
+    b->events[b->count] = (mw_event){.text = text,
+                                     .raw = raw,
+                                     .len = (uint32_t)len,
+                                     .raw_len = (uint32_t)raw_len,
+                                     .origin = b->count};
     b->count++;
 }
 

@@ -1,13 +1,15 @@
 /* batch.h: events on their way: a block of bytes as a source read it, and views into it.
  *
- * A source fills a batch's block with whole frames and gives it away; from then on nobody writes to the block. What the
- * batch causes (runs of rules, lists of pieces at sinks) holds the batch; when the last hold is let go the batch is done,
- * which is what acknowledges it to its source, and its memory is used again.
- * Thread: filled by its source's shard; split by the shard that works on it first; then read by any. Holds are atomic. */
+ * A source fills a batch's block with whole frames and gives it away; from then on nobody writes to
+ * the block. What the batch causes (runs of rules, lists of pieces at sinks) holds the batch; when
+ * the last hold is let go the batch is done, which is what acknowledges it to its source, and its
+ * memory is used again. Thread: filled by its source's shard; split by the shard that works on it
+ * first; then read by any. Holds are atomic. */
 #ifndef MW_BATCH_H
 #define MW_BATCH_H
 
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "base/status.h"
 
 #include <stdatomic.h>
@@ -15,19 +17,22 @@
 
 typedef struct mw_batch mw_batch;
 typedef struct mw_stream mw_stream;
+typedef void (*mw_meta_writer)(const void *meta, struct mw_buffer *out);
 
-/* One event: its JSON, and the bytes it came in. Where the source's format is JSON both are the same. Lua reads this
- * struct through the FFI: its layout is repeated in scripts/moonweir/core.lua. */
+/* One event: its JSON, and the bytes it came in. Where the source's format is JSON both are the
+ * same. Lua reads this struct through the FFI: its layout is repeated in scripts/moonweir/core.lua.
+ */
 typedef struct mw_event {
     const char *text;
-    const char *raw;  /* NULL when a rule made the event */
+    const char *raw; /* NULL when a rule made the event */
     uint32_t len;
     uint32_t raw_len;
-    uint32_t origin;  /* the event of the batch that it came from */
-    uint32_t dead;    /* in the dead letters already: no rule sees it */
+    uint32_t origin; /* the event of the batch that it came from */
+    uint32_t dead;   /* in the dead letters already: no rule sees it */
 } mw_event;
 
-/* An answer to one event of a batch; its bytes belong to the batch's arena or to memory attached to the batch. */
+/* An answer to one event of a batch; its bytes belong to the batch's arena or to memory attached to
+ * the batch. */
 typedef struct mw_reply {
     const char *text;
     uint32_t len;
@@ -38,33 +43,34 @@ typedef struct mw_reply {
 enum { MW_REPLY_NONE, MW_REPLY_WRITING, MW_REPLY_SET };
 
 struct mw_batch {
-    mw_batch *next;           /* in whatever list it is in */
-    mw_batch *after;          /* the partition's next batch, while it is in flight */
-    void *owner;              /* the flow's view of the source; opaque here */
-    void *partition;          /* the flow's record of positions, or NULL */
-    mw_stream *stream;        /* how the block is framed; borrowed from the source */
-    const char *reject;       /* the block is no frame, for this reason; in the arena; or NULL */
-    void *request;            /* the source's own (an HTTP request), or NULL */
-    uint64_t sequence;        /* counts the batches of a source */
-    uint64_t position;        /* of the block's first byte in the partition */
-    uint64_t end_position;    /* where to go on once this batch is done */
-    int64_t time_ns;          /* arrival, wall clock */
-    char *block;              /* room + MW_JSON_PADDING bytes */
+    mw_batch *next;        /* in whatever list it is in */
+    mw_batch *after;       /* the partition's next batch, while it is in flight */
+    void *owner;           /* the flow's view of the source; opaque here */
+    void *partition;       /* the flow's record of positions, or NULL */
+    mw_stream *stream;     /* how the block is framed; borrowed from the source */
+    const char *reject;    /* the block is no frame, for this reason; in the arena; or NULL */
+    void *request;         /* the source's own (an HTTP request), or NULL */
+    uint64_t sequence;     /* counts the batches of a source */
+    uint64_t position;     /* of the block's first byte in the partition */
+    uint64_t end_position; /* where to go on once this batch is done */
+    int64_t time_ns;       /* arrival, wall clock */
+    char *block;           /* room + MW_JSON_PADDING bytes */
     size_t len, room;
     mw_event *events;
     uint32_t count, events_room;
-    int first;                /* the block begins its stream: a csv header may be in it */
-    int wants_replies;        /* the source will look at `replies` */
-    uint32_t epoch;           /* of the partition, when the batch was given */
-    int done;                 /* all holds are gone; kept by the flow */
-    mw_reply *replies;        /* one an event, or NULL */
-    const char *meta;         /* a JSON object of what the source knows; in the arena; or NULL */
-    uint32_t meta_len;
-    mw_arena arena;           /* of the shard that works on the batch, until it is shared */
-    _Atomic int holds;        /* what keeps it from being done */
-    _Atomic int deciding;     /* runs of rules still to come */
-    _Atomic(void *) garbage;  /* memory that shards attached, a list of mw_garbage */
-    size_t weight;            /* bytes that the flow counts for it while it is in flight */
+    int first;         /* the block begins its stream: a csv header may be in it */
+    int wants_replies; /* the source will look at `replies` */
+    uint32_t epoch;    /* of the partition, when the batch was given */
+    int done;          /* all holds are gone; kept by the flow */
+    mw_reply *replies; /* one an event, or NULL */
+    const void *meta;  /* what the source knows of the events; in the arena; or NULL */
+    mw_meta_writer
+        write_meta; /* appends it as members of a JSON object, each behind a comma; NULL: nothing */
+    mw_arena arena; /* of the shard that works on the batch, until it is shared */
+    _Atomic int holds;       /* what keeps it from being done */
+    _Atomic int deciding;    /* runs of rules still to come */
+    _Atomic(void *) garbage; /* memory that shards attached, a list of mw_garbage */
+    size_t weight;           /* bytes that the flow counts for it while it is in flight */
 };
 
 typedef struct mw_garbage {
@@ -82,7 +88,8 @@ void mw_batch_reserve(mw_batch *b, size_t room);
 void mw_batch_add(mw_batch *b, const char *raw, size_t raw_len, const char *text, size_t len);
 /* Makes room for one reply an event, when the source wants them. */
 void mw_batch_expect_replies(mw_batch *b);
-/* Answers an event, unless it is answered already (0). The text must live as long as the batch. Any thread. */
+/* Answers an event, unless it is answered already (0). The text must live as long as the batch. Any
+ * thread. */
 int mw_batch_reply(mw_batch *b, uint32_t event, unsigned http_status, const char *text, size_t len);
 /* Adds memory that is released when the batch is. Any thread. */
 void mw_batch_attach(mw_batch *b, mw_garbage *g);

@@ -52,7 +52,8 @@ static const char *text_of(mw_config *c, mw_value v)
 {
     mw_buffer plain = {0};
     if (v.kind == MW_ESCAPED) mw_json_unescape(&plain, v.text, v.len);
-    else mw_buffer_append(&plain, v.text, v.len);
+    else
+        mw_buffer_append(&plain, v.text, v.len);
     mw_buffer_append(&plain, "", 1);
     pthread_mutex_lock(&c->lock);
     const char *kept = mw_arena_copy(&c->texts, plain.bytes, plain.len);
@@ -63,8 +64,8 @@ static const char *text_of(mw_config *c, mw_value v)
 
 static int is_scalar(uint32_t kind)
 {
-    return kind == MW_STRING || kind == MW_ESCAPED || kind == MW_NUMBER || kind == MW_INTEGER || kind == MW_TRUE ||
-           kind == MW_FALSE;
+    return kind == MW_STRING || kind == MW_ESCAPED || kind == MW_NUMBER || kind == MW_INTEGER ||
+           kind == MW_TRUE || kind == MW_FALSE;
 }
 
 const char *mw_config_text(mw_config *c, const char *name, const char *fallback)
@@ -94,7 +95,8 @@ const char *mw_config_item(mw_config *c, const char *name, size_t n)
 {
     mw_value v = find(c, name);
     if (v.kind == MW_ARRAY) v = mw_json_member(v.text, v.len, NULL, 0, (uint32_t)n + 1);
-    else if (n > 0) return NULL;
+    else if (n > 0)
+        return NULL;
     return is_scalar(v.kind) ? text_of(c, v) : NULL;
 }
 

@@ -1,7 +1,9 @@
 /* config.h: the options of one declaration, as the flow wrote them and the runtime checked them.
  *
- * Options arrive as one JSON object with units resolved: durations in nanoseconds, sizes in bytes. A name may be a path
- * ("rotate.size"). Text that is returned lives as long as the config. Thread: any, after it is made. */
+ * Options arrive as one JSON object with units resolved: durations in nanoseconds, sizes in bytes.
+ * A name may be a path
+ * ("rotate.size"). Text that is returned lives as long as the config. Thread: any, after it is
+ * made. */
 #ifndef MW_CONFIG_H
 #define MW_CONFIG_H
 
@@ -10,14 +12,14 @@
 
 typedef enum mw_option_type {
     MW_OPT_TEXT,
-    MW_OPT_TEXTS,    /* a text or a list of them */
+    MW_OPT_TEXTS, /* a text or a list of them */
     MW_OPT_NUMBER,
     MW_OPT_COUNT,    /* a whole number, not negative */
     MW_OPT_DURATION, /* "250ms", "60s", "24h", or seconds */
     MW_OPT_SIZE,     /* "64KiB", "1GiB", or bytes */
     MW_OPT_BOOL,
-    MW_OPT_TABLE,    /* of options of its own: see `inside` */
-    MW_OPT_MAP,      /* any names to texts */
+    MW_OPT_TABLE, /* of options of its own: see `inside` */
+    MW_OPT_MAP,   /* any names to texts */
 } mw_option_type;
 
 /* One option that a kind knows. A table of them ends with a NULL name. */
@@ -26,7 +28,7 @@ typedef struct mw_option {
     mw_option_type type;
     const char *fallback; /* as one would write it; NULL: none; "!" : the option must be given */
     const char *doc;
-    const char *choices;  /* "a|b|c", or NULL */
+    const char *choices; /* "a|b|c", or NULL */
     const struct mw_option *inside;
 } mw_option;
 

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const mw_format *const formats[] = {&mw_format_ndjson, &mw_format_lines,  &mw_format_csv,
-                                           &mw_format_json,   &mw_format_syslog, &mw_format_length_prefixed};
+static const mw_format *const formats[] = {&mw_format_ndjson, &mw_format_lines,
+                                           &mw_format_csv,    &mw_format_json,
+                                           &mw_format_syslog, &mw_format_length_prefixed};
 
 const mw_format *mw_format_find(const char *name)
 {
@@ -35,12 +36,14 @@ void mw_stream_close(mw_stream *s)
     mw_stream_restart(s);
 }
 
-mw_status mw_format_line_boundary(mw_stream *s, const char *text, size_t len, int final, size_t *whole, mw_error *error)
+mw_status mw_format_line_boundary(mw_stream *s, const char *text, size_t len, int final,
+                                  size_t *whole, mw_error *error)
 {
     const char *last = len ? memrchr(text, '\n', len) : NULL;
     *whole = last ? (size_t)(last - text) + 1 : 0;
     if (len - *whole > s->limit)
-        return mw_fail(error, MW_LIMIT, "a line of more than %zu bytes (raise `limit` if it is meant)", s->limit);
+        return mw_fail(error, MW_LIMIT,
+                       "a line of more than %zu bytes (raise `limit` if it is meant)", s->limit);
     if (final) *whole = len;
     return MW_OK;
 }

@@ -1,7 +1,9 @@
-/* format_csv.c: comma-separated values (RFC 4180): quotes, doubled quotes, line breaks inside quotes.
+/* format_csv.c: comma-separated values (RFC 4180): quotes, doubled quotes, line breaks inside
+ * quotes.
  *
- * The first record names the fields, unless the option `columns` does. Every value is a string: csv has no types, and
- * guessing them would change what was sent ("007"). Writing takes the option `columns`, or the first event's fields. */
+ * The first record names the fields, unless the option `columns` does. Every value is a string: csv
+ * has no types, and guessing them would change what was sent ("007"). Writing takes the option
+ * `columns`, or the first event's fields. */
 #include "event/format.h"
 #include "event/json.h"
 
@@ -15,7 +17,8 @@ static const char *record_end(const char *p, const char *end)
     int quoted = 0;
     for (; p < end; p++) {
         if (*p == '"') quoted = !quoted;
-        else if (*p == '\n' && !quoted) return p + 1;
+        else if (*p == '\n' && !quoted)
+            return p + 1;
     }
     return NULL;
 }
@@ -58,7 +61,8 @@ static void learn_header(mw_stream *s, const char *p, const char *end)
     mw_buffer header = {0}, name = {0};
     const char *given;
     s->header_seen = 1;
-    for (size_t i = 0; (given = mw_config_item(s->config, "columns", i)); i++) add_column(&header, given, strlen(given));
+    for (size_t i = 0; (given = mw_config_item(s->config, "columns", i)); i++)
+        add_column(&header, given, strlen(given));
     for (int more = header.len == 0; more; more = p++ < end) {
         p = field(&name, p, end);
         add_column(&header, name.bytes ? name.bytes : "", name.len);
@@ -68,7 +72,8 @@ static void learn_header(mw_stream *s, const char *p, const char *end)
     mw_buffer_close(&name);
 }
 
-static mw_status boundary(mw_stream *s, const char *text, size_t len, int final, size_t *whole, mw_error *error)
+static mw_status boundary(mw_stream *s, const char *text, size_t len, int final, size_t *whole,
+                          mw_error *error)
 {
     const char *p = text, *end = text + len, *next;
     while (p < end) {
@@ -80,11 +85,13 @@ static mw_status boundary(mw_stream *s, const char *text, size_t len, int final,
     }
     *whole = (size_t)(p - text);
     if (len - *whole > s->limit)
-        return mw_fail(error, MW_LIMIT, "a record of more than %zu bytes (is a quote left open?)", s->limit);
+        return mw_fail(error, MW_LIMIT, "a record of more than %zu bytes (is a quote left open?)",
+                       s->limit);
     return MW_OK;
 }
 
-static void split_record(mw_batch *b, mw_buffer *json, mw_buffer *value, const char *p, const char *end)
+static void split_record(mw_batch *b, mw_buffer *json, mw_buffer *value, const char *p,
+                         const char *end)
 {
     const char *start = p, *name = b->stream->header, *names_end = name + b->stream->header_len;
     char spare[40];
@@ -107,7 +114,8 @@ static void split_record(mw_batch *b, mw_buffer *json, mw_buffer *value, const c
     mw_buffer_text(json, "}");
     size_t len = json->len;
     memset(mw_buffer_reserve(json, MW_JSON_PADDING), 0, MW_JSON_PADDING);
-    mw_batch_add(b, start, (size_t)(end - start), mw_arena_copy(&b->arena, json->bytes, len + MW_JSON_PADDING), len);
+    mw_batch_add(b, start, (size_t)(end - start),
+                 mw_arena_copy(&b->arena, json->bytes, len + MW_JSON_PADDING), len);
 }
 
 static void split(mw_batch *b)
@@ -130,9 +138,11 @@ static void write_value(mw_buffer *out, const mw_value *v)
     mw_buffer plain = {0};
     if (v->kind == MW_ABSENT || v->kind == MW_NULL) return;
     if (v->kind == MW_ESCAPED) mw_json_unescape(&plain, v->text, v->len);
-    else mw_buffer_append(&plain, v->text, v->len);
+    else
+        mw_buffer_append(&plain, v->text, v->len);
     int quote = 0;
-    for (size_t i = 0; i < plain.len && !quote; i++) quote = strchr(",\"\r\n", plain.bytes[i]) != NULL;
+    for (size_t i = 0; i < plain.len && !quote; i++)
+        quote = strchr(",\"\r\n", plain.bytes[i]) != NULL;
     if (quote) mw_buffer_append(out, "\"", 1);
     for (size_t i = 0; i < plain.len; i++) {
         if (plain.bytes[i] == '"') mw_buffer_append(out, "\"", 1);
@@ -142,7 +152,8 @@ static void write_value(mw_buffer *out, const mw_value *v)
     mw_buffer_close(&plain);
 }
 
-static void write_record(mw_buffer *out, mw_config *config, const char *text, size_t len, const char *raw, size_t raw_len)
+static void write_record(mw_buffer *out, mw_config *config, const char *text, size_t len,
+                         const char *raw, size_t raw_len)
 {
     const char *column;
     mw_value key, v;

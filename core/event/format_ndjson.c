@@ -1,4 +1,5 @@
-/* format_ndjson.c: one JSON document a line, and `json`: one document, or an array of them, a body. */
+/* format_ndjson.c: one JSON document a line, and `json`: one document, or an array of them, a body.
+ */
 #include "event/format.h"
 #include "event/json.h"
 
@@ -15,18 +16,23 @@ static void split(mw_batch *b)
         size_t len = (size_t)(newline - p);
         size_t blank = 0;
         if (len < 64)
-            while (blank < len && (p[blank] == ' ' || p[blank] == '\t' || p[blank] == '\r')) blank++;
+            while (blank < len && (p[blank] == ' ' || p[blank] == '\t' || p[blank] == '\r'))
+                blank++;
         if (blank < len) mw_batch_add(b, p, len, p, len); /* an empty line is no event */
         p = newline + 1;
     }
 }
 
-static void write_line(mw_buffer *out, mw_config *config, const char *text, size_t len, const char *raw, size_t raw_len)
+static void write_line(mw_buffer *out, mw_config *config, const char *text, size_t len,
+                       const char *raw, size_t raw_len)
 {
     (void)config, (void)raw_len;
     char *to = mw_buffer_reserve(out, len + 1);
     memcpy(to, text, len);
-    if (!raw && memchr(to, '\n', len)) /* only white space between tokens can be one: a string would have it escaped */
+    if (!raw &&
+        memchr(
+            to, '\n',
+            len)) /* only white space between tokens can be one: a string would have it escaped */
         for (size_t i = 0; i < len; i++)
             if (to[i] == '\n' || to[i] == '\r') to[i] = ' ';
     to[len] = '\n';
@@ -42,15 +48,18 @@ const mw_format mw_format_ndjson = {
     .content_type = "application/x-ndjson",
 };
 
-static mw_status whole_body(mw_stream *s, const char *text, size_t len, int final, size_t *whole, mw_error *error)
+static mw_status whole_body(mw_stream *s, const char *text, size_t len, int final, size_t *whole,
+                            mw_error *error)
 {
     (void)text;
     *whole = final ? len : 0;
-    if (len > s->limit) return mw_fail(error, MW_LIMIT, "a document of more than %zu bytes", s->limit);
+    if (len > s->limit)
+        return mw_fail(error, MW_LIMIT, "a document of more than %zu bytes", s->limit);
     return MW_OK;
 }
 
-/* An array is split into its elements when it is valid; an invalid one stays whole, to be refused whole. */
+/* An array is split into its elements when it is valid; an invalid one stays whole, to be refused
+ * whole. */
 static void split_body(mw_batch *b)
 {
     const char *p = b->block, *end = p + b->len;
@@ -63,11 +72,13 @@ static void split_body(mw_batch *b)
         size_t cursor = 0;
         while (mw_json_next(p, (size_t)(end - p), &cursor, &key, &v)) {
             size_t quotes = v.kind == MW_STRING || v.kind == MW_ESCAPED;
-            mw_batch_add(b, v.text - quotes, v.len + 2 * quotes, v.text - quotes, v.len + 2 * quotes);
+            mw_batch_add(b, v.text - quotes, v.len + 2 * quotes, v.text - quotes,
+                         v.len + 2 * quotes);
         }
         return;
     }
-    if (*p == '{' && memchr(p, '\n', (size_t)(end - p)) && mw_json_scan(p, (size_t)(end - p), NULL, NULL, &fault) != MW_OK) {
+    if (*p == '{' && memchr(p, '\n', (size_t)(end - p)) &&
+        mw_json_scan(p, (size_t)(end - p), NULL, NULL, &fault) != MW_OK) {
         split(b); /* several lines, which are not one document: ndjson */
         return;
     }

@@ -13,18 +13,20 @@ static void finish(size_t len, mw_json_masks *m)
 #include <immintrin.h>
 
 /* '0'..'9' moved to the lowest ten signed bytes, so that one comparison finds what is no digit. */
-#define MOVED (char)(-128 - '0')
+#define MOVED   (char)(-128 - '0')
 #define HIGHEST (-119)
 
 static inline uint64_t stops16(__m128i b)
 {
-    __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(b, _mm_set1_epi8('"')), _mm_cmpeq_epi8(b, _mm_set1_epi8('\\')));
+    __m128i stop =
+        _mm_or_si128(_mm_cmpeq_epi8(b, _mm_set1_epi8('"')), _mm_cmpeq_epi8(b, _mm_set1_epi8('\\')));
     return (uint32_t)_mm_movemask_epi8(_mm_or_si128(stop, _mm_cmplt_epi8(b, _mm_set1_epi8(0x20))));
 }
 
 static inline uint64_t others16(__m128i b)
 {
-    return (uint32_t)_mm_movemask_epi8(_mm_cmpgt_epi8(_mm_add_epi8(b, _mm_set1_epi8(MOVED)), _mm_set1_epi8(HIGHEST)));
+    return (uint32_t)_mm_movemask_epi8(
+        _mm_cmpgt_epi8(_mm_add_epi8(b, _mm_set1_epi8(MOVED)), _mm_set1_epi8(HIGHEST)));
 }
 
 static void mask_sse2(const char *text, size_t len, mw_json_masks *m)
@@ -42,8 +44,10 @@ static void mask_sse2(const char *text, size_t len, mw_json_masks *m)
 
 __attribute__((target("avx2"))) static inline uint64_t stops32(__m256i b)
 {
-    __m256i stop = _mm256_or_si256(_mm256_cmpeq_epi8(b, _mm256_set1_epi8('"')), _mm256_cmpeq_epi8(b, _mm256_set1_epi8('\\')));
-    return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(stop, _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), b)));
+    __m256i stop = _mm256_or_si256(_mm256_cmpeq_epi8(b, _mm256_set1_epi8('"')),
+                                   _mm256_cmpeq_epi8(b, _mm256_set1_epi8('\\')));
+    return (uint32_t)_mm256_movemask_epi8(
+        _mm256_or_si256(stop, _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), b)));
 }
 
 __attribute__((target("avx2"))) static inline uint64_t others32(__m256i b)
@@ -52,7 +56,8 @@ __attribute__((target("avx2"))) static inline uint64_t others32(__m256i b)
         _mm256_cmpgt_epi8(_mm256_add_epi8(b, _mm256_set1_epi8(MOVED)), _mm256_set1_epi8(HIGHEST)));
 }
 
-__attribute__((target("avx2"))) static void mask_avx2(const char *text, size_t len, mw_json_masks *m)
+__attribute__((target("avx2"))) static void mask_avx2(const char *text, size_t len,
+                                                      mw_json_masks *m)
 {
     for (size_t at = 0; at <= len; at += 64) {
         __m256i low = _mm256_loadu_si256((const __m256i *)(text + at));

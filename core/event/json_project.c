@@ -1,23 +1,36 @@
-/* json_project.c: the projector: documents that look like those before them are validated by comparing skeletons.
+/* json_project.c: the projector: documents that look like those before them are validated by
+ * comparing skeletons.
  *
- * A *node* is the path of a scalar (or array, or empty object) that was seen; an *edge* is the run of bytes that stood
- * between one such value and the next: punctuation, keys, opening and closing braces. What may follow a value depends on
- * its path alone (all containers around it are objects, and the path names them), so an edge that was valid once behind a
- * path is valid there always. Running a document is walking edges: compare the run, check the scalar, go on. A document
- * is valid when its last edge ends it. Whatever does not fit goes to the scanner, and from there new edges are learned.
+ * A *node* is the path of a scalar (or array, or empty object) that was seen; an *edge* is the run
+ * of bytes that stood between one such value and the next: punctuation, keys, opening and closing
+ * braces. What may follow a value depends on its path alone (all containers around it are objects,
+ * and the path names them), so an edge that was valid once behind a path is valid there always.
+ * Running a document is walking edges: compare the run, check the scalar, go on. A document is
+ * valid when its last edge ends it. Whatever does not fit goes to the scanner, and from there new
+ * edges are learned.
  *
- * The edges that the last document took are remembered in their order (`steps`): the next one most likely takes the same,
- * and walking a list has no loads that wait for one another. The ends of values come from masks (json_masks.h), for the
- * same reason.
+ * The edges that the last document took are remembered in their order (`steps`): the next one most
+ * likely takes the same, and walking a list has no loads that wait for one another. The ends of
+ * values come from masks (json_masks.h), for the same reason.
  *
- * Duplicate keys: a scalar that comes again overwrites, as it should. A container that comes again would have to forget
- * what it left below, which is the scanner's business: both ways out are marked "scanner" below. */
+ * Duplicate keys: a scalar that comes again overwrites, as it should. A container that comes again
+ * would have to forget what it left below, which is the scanner's business: both ways out are
+ * marked "scanner" below. */
 #include "event/json_masks.h"
 #include "event/json_private.h"
 
 #include <stdlib.h>
 
-enum { RUN_BYTES = 64, WIDE = 32, EDGES = 4, OPENS = 3, NODES_MAX = 1024, FREE_LESSONS = 64, LESSON_EVERY = 32, STEPS = 128 };
+enum {
+    RUN_BYTES = 64,
+    WIDE = 32,
+    EDGES = 4,
+    OPENS = 3,
+    NODES_MAX = 1024,
+    FREE_LESSONS = 64,
+    LESSON_EVERY = 32,
+    STEPS = 128
+};
 
 typedef struct node node;
 
@@ -25,9 +38,9 @@ typedef struct edge {
     char run[RUN_BYTES]; /* the bytes, then zeros */
     char mask[WIDE];     /* ones where the run has bytes */
     uint16_t len;
-    uint8_t opens;       /* containers with a slot that this run opens */
-    uint8_t plain;       /* it is short, opens nothing, and leads to a value without slots: most are */
-    node *to;            /* NULL: the document ends */
+    uint8_t opens; /* containers with a slot that this run opens */
+    uint8_t plain; /* it is short, opens nothing, and leads to a value without slots: most are */
+    node *to;      /* NULL: the document ends */
     struct {
         int32_t path;
         uint32_t offset;
@@ -42,7 +55,7 @@ struct node {
     uint32_t key_len;
     uint32_t depth;
     uint32_t edges;
-    uint32_t lesson;      /* the last one that passed here: a key that comes twice teaches nothing */
+    uint32_t lesson; /* the last one that passed here: a key that comes twice teaches nothing */
     uint32_t has_children; /* paths below this one have slots */
     edge edge[EDGES];
 };
@@ -57,16 +70,17 @@ typedef struct step {
 struct mw_projector {
     const mw_paths *paths;
     int32_t paths_known; /* count when the nodes were made */
-    node *nodes;         /* NODES_MAX, which stay where they are; nodes[0] is the root: before the first value */
+    node *nodes; /* NODES_MAX, which stay where they are; nodes[0] is the root: before the first
+                    value */
     int32_t count;
     mw_json_masker masker;
     runner runner; /* chosen for the processor at the first document */
     mw_json_masks masks;
     step steps[STEPS];
     uint32_t lessons, misses;
-    int32_t previous;    /* learning: the node behind which the next run begins */
-    const char *run;     /* learning: where it begins */
-    edge pending;        /* learning: the containers it opened */
+    int32_t previous; /* learning: the node behind which the next run begins */
+    const char *run;  /* learning: where it begins */
+    edge pending;     /* learning: the containers it opened */
     int teachable;
 };
 
@@ -141,7 +155,9 @@ static void learn_run(mw_projector *p, const char *run_end, node *to)
     if (!p->teachable) return;
     node *n = &p->nodes[p->previous];
     for (uint32_t i = 0; i < n->edges; i++)
-        if (n->edge[i].len == len && n->edge[i].to == to && memcmp(n->edge[i].run, p->run, len) == 0) return;
+        if (n->edge[i].len == len && n->edge[i].to == to &&
+            memcmp(n->edge[i].run, p->run, len) == 0)
+            return;
     uint32_t place = n->edges < EDGES ? n->edges++ : EDGES - 1;
     edge *e = &n->edge[place];
     *e = p->pending;
@@ -223,15 +239,18 @@ INLINE int run_head_plain(const edge *e, const char *p)
 
 AVX2 INLINE int run_head_avx2(const edge *e, const char *p)
 {
-    __m256i differ = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)e->run));
+    __m256i differ = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)p),
+                                      _mm256_loadu_si256((const __m256i *)e->run));
     return _mm256_testz_si256(differ, _mm256_loadu_si256((const __m256i *)e->mask));
 }
 
 INLINE int run_head_sse2(const edge *e, const char *p)
 {
     __m128i zero = _mm_setzero_si128();
-    __m128i low = _mm_xor_si128(_mm_loadu_si128((const __m128i *)p), _mm_loadu_si128((const __m128i *)e->run));
-    __m128i high = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(p + 16)), _mm_loadu_si128((const __m128i *)(e->run + 16)));
+    __m128i low = _mm_xor_si128(_mm_loadu_si128((const __m128i *)p),
+                                _mm_loadu_si128((const __m128i *)e->run));
+    __m128i high = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(p + 16)),
+                                 _mm_loadu_si128((const __m128i *)(e->run + 16)));
     low = _mm_and_si128(low, _mm_loadu_si128((const __m128i *)e->mask));
     high = _mm_and_si128(high, _mm_loadu_si128((const __m128i *)(e->mask + 16)));
     return _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_or_si128(low, high), zero)) == 0xffff;
@@ -252,8 +271,8 @@ static __attribute__((noinline)) const edge *edge_at(const node *n, const char *
     return NULL;
 }
 
-/* Behind a number at i: digits, at most one point between digits, no exponent, no leading zero, which is what nearly all
- * numbers are; 0 for what is something else. */
+/* Behind a number at i: digits, at most one point between digits, no exponent, no leading zero,
+ * which is what nearly all numbers are; 0 for what is something else. */
 INLINE size_t number_end(const char *text, const uint64_t *others, size_t i)
 {
     size_t start = i += text[i] == '-';
@@ -273,7 +292,8 @@ INLINE void fill(mw_value *v, uint32_t kind, const char *text, size_t len)
 }
 
 /* The value at i, checked and put into its slot; the result is behind it, or 0: ask the scanner. */
-INLINE size_t take_value(mw_projector *pr, const node *n, const char *text, size_t i, size_t len, mw_value *values)
+INLINE size_t take_value(mw_projector *pr, const node *n, const char *text, size_t i, size_t len,
+                         mw_value *values)
 {
     mw_value *v = n->path >= 0 ? &values[n->path] : NULL;
     if (n->has_children && v->kind != MW_ABSENT) return 0;
@@ -302,12 +322,15 @@ INLINE size_t take_value(mw_projector *pr, const node *n, const char *text, size
         if (v) mw_json_number_read(v, p, end - i);
         return end;
     }
-    if (*p == '{' || *p == '[') p = mw_json_read_value(&r, p, pr->paths, n->path, values, (int)n->depth);
-    else if ((p = mw_json_atom_end(&r, p, &kind)) && v) fill(v, kind, text + i, (size_t)(p - text) - i);
+    if (*p == '{' || *p == '[')
+        p = mw_json_read_value(&r, p, pr->paths, n->path, values, (int)n->depth);
+    else if ((p = mw_json_atom_end(&r, p, &kind)) && v)
+        fill(v, kind, text + i, (size_t)(p - text) - i);
     return p ? (size_t)(p - text) : 0;
 }
 
-/* 0 when a container comes again: what it left below would have to be forgotten, which the scanner does. */
+/* 0 when a container comes again: what it left below would have to be forgotten, which the scanner
+ * does. */
 INLINE int open_containers(const edge *e, const char *text, size_t i, size_t len, mw_value *values)
 {
     for (uint32_t k = 0; k < e->opens; k++) {
@@ -319,8 +342,8 @@ INLINE int open_containers(const edge *e, const char *text, size_t i, size_t len
     return 1;
 }
 
-/* 1: valid and projected; 0: ask the scanner. What stands behind the document may be read, and even followed; then the
- * last edge does not end where the document does. */
+/* 1: valid and projected; 0: ask the scanner. What stands behind the document may be read, and even
+ * followed; then the last edge does not end where the document does. */
 INLINE int run_with(mw_projector *pr, const char *text, size_t len, mw_value *values, run_head head)
 {
     const node *n = pr->nodes;
@@ -385,7 +408,8 @@ static int run(mw_projector *p, const char *text, size_t len, mw_value *values)
     return p->runner(p, text, len, values);
 }
 
-mw_status mw_projector_run(mw_projector *p, const char *text, size_t len, mw_value *values, mw_json_fault *fault)
+mw_status mw_projector_run(mw_projector *p, const char *text, size_t len, mw_value *values,
+                           mw_json_fault *fault)
 {
     if (p->paths_known != p->paths->count) forget(p);
     for (int32_t i = 0; i < p->paths->count; i++) values[i].kind = MW_ABSENT;

@@ -1,9 +1,11 @@
-/* json_scalar.c: strings, numbers and atoms: where they end, whether they are valid, what they mean. */
+/* json_scalar.c: strings, numbers and atoms: where they end, whether they are valid, what they
+ * mean. */
 #include "event/json_private.h"
 
 #include <stdlib.h>
 
-/* Length of the UTF-8 sequence at p, or 0 (RFC 3629: no overlong forms, no surrogates, nothing past U+10FFFF). */
+/* Length of the UTF-8 sequence at p, or 0 (RFC 3629: no overlong forms, no surrogates, nothing past
+ * U+10FFFF). */
 static unsigned utf8_sequence(const unsigned char *p, const unsigned char *end)
 {
     unsigned char c = *p;
@@ -17,7 +19,8 @@ static unsigned utf8_sequence(const unsigned char *p, const unsigned char *end)
         return 3;
     }
     if (c < 0xf5) {
-        if (left < 4 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80 || (p[3] & 0xc0) != 0x80) return 0;
+        if (left < 4 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80 || (p[3] & 0xc0) != 0x80)
+            return 0;
         if ((c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f)) return 0;
         return 4;
     }
@@ -64,7 +67,8 @@ const char *mw_json_string_end(mw_json_reader *r, const char *p, int *plain)
             p = escape_end(r, p);
             if (!p) return NULL;
         } else if ((unsigned char)*p < 0x20) {
-            return mw_json_fault_at(r, p, "a control character in a string (write it as an escape)");
+            return mw_json_fault_at(r, p,
+                                    "a control character in a string (write it as an escape)");
         } else {
             unsigned step = utf8_sequence((const unsigned char *)p, (const unsigned char *)r->end);
             if (!step) return mw_json_fault_at(r, p, "bytes that are not UTF-8");
@@ -86,11 +90,13 @@ const char *mw_json_number_end(mw_json_reader *r, const char *p)
     const char *whole = p;
     p = digits(p, end);
     if (p == whole) return mw_json_fault_at(r, p, "a number without digits");
-    if (*whole == '0' && p - whole > 1) return mw_json_fault_at(r, whole, "a number with a leading zero");
+    if (*whole == '0' && p - whole > 1)
+        return mw_json_fault_at(r, whole, "a number with a leading zero");
     if (p < end && *p == '.') {
         const char *fraction = ++p;
         p = digits(p, end);
-        if (p == fraction) return mw_json_fault_at(r, p, "a number without digits behind its point");
+        if (p == fraction)
+            return mw_json_fault_at(r, p, "a number without digits behind its point");
     }
     if (p < end && (*p | 32) == 'e') {
         p++;
@@ -111,12 +117,14 @@ const char *mw_json_atom_end(mw_json_reader *r, const char *p, uint32_t *kind)
     return mw_json_fault_at(r, p, "something that is no JSON value");
 }
 
-/* Up to 15 digits and a power of ten up to 22 are exact in doubles, and so is one operation on them (Clinger, "How to
- * read floating point numbers accurately", PLDI 1990); everything else is left to strtod. */
+/* Up to 15 digits and a power of ten up to 22 are exact in doubles, and so is one operation on them
+ * (Clinger, "How to read floating point numbers accurately", PLDI 1990); everything else is left to
+ * strtod. */
 void mw_json_number_read(mw_value *v, const char *text, size_t len)
 {
-    static const double powers[] = {1,    1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    static const double powers[] = {1,    1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     const char *p = text, *end = text + len;
     int negative = *p == '-', fraction = 0, point = 0;
     uint64_t whole = 0;
@@ -124,8 +132,10 @@ void mw_json_number_read(mw_value *v, const char *text, size_t len)
     for (p += negative; p < end; p++) {
         unsigned digit = (unsigned)(*p - '0');
         if (digit <= 9) whole = whole * 10 + digit, count++, fraction += point;
-        else if (*p == '.') point = 1;
-        else break;
+        else if (*p == '.')
+            point = 1;
+        else
+            break;
     }
     v->kind = MW_NUMBER, v->text = text, v->len = (uint32_t)len;
     if (p == end && count <= 15) {

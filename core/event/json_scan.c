@@ -1,4 +1,5 @@
-/* json_scan.c: the scanner: one pass of recursive descent that validates everything and fills the paths it is asked for.
+/* json_scan.c: the scanner: one pass of recursive descent that validates everything and fills the
+ * paths it is asked for.
  *
  * It is the reference for the projector, which asks it whenever it meets something new. */
 #include "event/json_private.h"
@@ -17,7 +18,8 @@ static void forget_below(const mw_paths *paths, int32_t path, mw_value *values)
     }
 }
 
-static int32_t child_of_key(const mw_paths *paths, int32_t path, const char *key, size_t len, int plain)
+static int32_t child_of_key(const mw_paths *paths, int32_t path, const char *key, size_t len,
+                            int plain)
 {
     if (path == MW_PATH_NONE || !paths) return MW_PATH_NONE;
     if (plain) return mw_paths_find(paths, path, key, len);
@@ -28,13 +30,14 @@ static int32_t child_of_key(const mw_paths *paths, int32_t path, const char *key
     return found;
 }
 
-static const char *read_object(mw_json_reader *r, const char *p, const mw_paths *paths, int32_t path,
-                               mw_value *values, int depth)
+static const char *read_object(mw_json_reader *r, const char *p, const mw_paths *paths,
+                               int32_t path, mw_value *values, int depth)
 {
     p = mw_json_space(p + 1, r->end);
     if (p < r->end && *p == '}') return p + 1;
     for (;;) {
-        if (p >= r->end || *p != '"') return mw_json_fault_at(r, p, "an object key must be a string");
+        if (p >= r->end || *p != '"')
+            return mw_json_fault_at(r, p, "an object key must be a string");
         int plain;
         const char *key = p + 1;
         p = mw_json_string_end(r, key, &plain);
@@ -47,7 +50,8 @@ static const char *read_object(mw_json_reader *r, const char *p, const mw_paths 
         if (!p) return NULL;
         p = mw_json_space(p, r->end);
         if (p < r->end && *p == '}') return p + 1;
-        if (p >= r->end || *p != ',') return mw_json_fault_at(r, p, "an object wants ',' or '}' here");
+        if (p >= r->end || *p != ',')
+            return mw_json_fault_at(r, p, "an object wants ',' or '}' here");
         p = mw_json_space(p + 1, r->end);
     }
 }
@@ -58,18 +62,20 @@ static const char *read_array(mw_json_reader *r, const char *p, const mw_paths *
     p = mw_json_space(p + 1, r->end);
     if (p < r->end && *p == ']') return p + 1;
     for (uint32_t index = 1;; index++) {
-        int32_t child = path != MW_PATH_NONE && paths ? mw_paths_find_index(paths, path, index) : MW_PATH_NONE;
+        int32_t child =
+            path != MW_PATH_NONE && paths ? mw_paths_find_index(paths, path, index) : MW_PATH_NONE;
         p = mw_json_read_value(r, p, paths, child, values, depth + 1);
         if (!p) return NULL;
         p = mw_json_space(p, r->end);
         if (p < r->end && *p == ']') return p + 1;
-        if (p >= r->end || *p != ',') return mw_json_fault_at(r, p, "an array wants ',' or ']' here");
+        if (p >= r->end || *p != ',')
+            return mw_json_fault_at(r, p, "an array wants ',' or ']' here");
         p = mw_json_space(p + 1, r->end);
     }
 }
 
-const char *mw_json_read_value(mw_json_reader *r, const char *p, const mw_paths *paths, int32_t path,
-                               mw_value *values, int depth)
+const char *mw_json_read_value(mw_json_reader *r, const char *p, const mw_paths *paths,
+                               int32_t path, mw_value *values, int depth)
 {
     if (p >= r->end) return mw_json_fault_at(r, p, "a value is missing at the end");
     if (depth > MW_JSON_DEPTH) return mw_json_fault_at(r, p, "nested deeper than 512");
@@ -82,7 +88,10 @@ const char *mw_json_read_value(mw_json_reader *r, const char *p, const mw_paths 
     case '"':
         p = mw_json_string_end(r, p + 1, &plain);
         if (!p) return NULL;
-        if (v) *v = (mw_value){.text = start + 1, .len = (uint32_t)(p - start - 1), .kind = plain ? MW_STRING : MW_ESCAPED};
+        if (v)
+            *v = (mw_value){.text = start + 1,
+                            .len = (uint32_t)(p - start - 1),
+                            .kind = plain ? MW_STRING : MW_ESCAPED};
         return p + 1;
     case '{':
     case '[':
@@ -112,7 +121,8 @@ const char *mw_json_read_value(mw_json_reader *r, const char *p, const mw_paths 
     }
 }
 
-mw_status mw_json_scan(const char *text, size_t len, const mw_paths *paths, mw_value *values, mw_json_fault *fault)
+mw_status mw_json_scan(const char *text, size_t len, const mw_paths *paths, mw_value *values,
+                       mw_json_fault *fault)
 {
     mw_json_reader r = {.end = text + len};
     if (paths && paths->count) memset(values, 0, (size_t)paths->count * sizeof *values);

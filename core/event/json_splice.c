@@ -1,17 +1,18 @@
 /* json_splice.c: changes to an event, written into its own bytes.
  *
- * Each edit is found by walking down its path, and copies what stands before and behind it as it is. Edits are few, and
- * one after the other keeps their order's meaning: a later edit sees the earlier ones. */
+ * Each edit is found by walking down its path, and copies what stands before and behind it as it
+ * is. Edits are few, and one after the other keeps their order's meaning: a later edit sees the
+ * earlier ones. */
 #include "event/json_private.h"
 
 typedef struct spot {
     size_t start, end;   /* the bytes to replace, in the document */
     size_t member_start; /* where the member begins, with its key */
     int found;
-    int first;           /* nothing stands before it in its container */
-    size_t count;        /* members or elements in the container */
-    size_t close;        /* of the container: its bracket */
-    uint32_t kind;       /* of the container */
+    int first;     /* nothing stands before it in its container */
+    size_t count;  /* members or elements in the container */
+    size_t close;  /* of the container: its bracket */
+    uint32_t kind; /* of the container */
 } spot;
 
 static size_t value_start(const char *doc, const mw_value *v)
@@ -44,8 +45,9 @@ static spot look(const char *doc, size_t at, size_t len, const mw_edit *e, uint3
     spot s = {.close = at + len - 1, .kind = doc[at] == '{' ? MW_OBJECT : MW_ARRAY};
     while (mw_json_next(doc + at, len, &cursor, &k, &v)) {
         s.count++;
-        int hit = e->keys[level] ? s.kind == MW_OBJECT && key_is(&k, e->keys[level], e->key_lens[level])
-                                 : s.kind == MW_ARRAY && s.count == e->indices[level];
+        int hit = e->keys[level]
+                      ? s.kind == MW_OBJECT && key_is(&k, e->keys[level], e->key_lens[level])
+                      : s.kind == MW_ARRAY && s.count == e->indices[level];
         if (!hit) continue;
         s.found = 1, s.first = s.count == 1;
         s.start = value_start(doc, &v), s.end = value_end(doc, &v);
@@ -71,14 +73,15 @@ static void cut(mw_buffer *out, const char *doc, size_t len, const spot *s)
 }
 
 /* Adds the member that is missing at `level`, with the objects that lead to it. */
-static mw_status add(mw_buffer *out, const char *doc, size_t len, const spot *s, const mw_edit *e, uint32_t level,
-                     mw_error *error)
+static mw_status add(mw_buffer *out, const char *doc, size_t len, const spot *s, const mw_edit *e,
+                     uint32_t level, mw_error *error)
 {
     if (!e->keys[level] && (s->kind != MW_ARRAY || e->indices[level] != s->count + 1))
         return mw_fail(error, MW_INVALID, "cannot set element %u of %s", e->indices[level],
                        s->kind == MW_ARRAY ? "a shorter array" : "an object");
     if (e->keys[level] && s->kind != MW_OBJECT)
-        return mw_fail(error, MW_INVALID, "cannot set field '%.*s' of an array", (int)e->key_lens[level], e->keys[level]);
+        return mw_fail(error, MW_INVALID, "cannot set field '%.*s' of an array",
+                       (int)e->key_lens[level], e->keys[level]);
     mw_buffer_append(out, doc, s->close);
     if (s->count) mw_buffer_append(out, ",", 1);
     uint32_t closing = 0;
@@ -89,20 +92,24 @@ static mw_status add(mw_buffer *out, const char *doc, size_t len, const spot *s,
         mw_buffer_append(out, ":", 1);
     }
     mw_buffer_append(out, e->text, e->text_len);
-    for (uint32_t i = e->depth; closing > 0; closing--) mw_buffer_append(out, e->keys[--i] ? "}" : "]", 1);
+    for (uint32_t i = e->depth; closing > 0; closing--)
+        mw_buffer_append(out, e->keys[--i] ? "}" : "]", 1);
     mw_buffer_append(out, doc + s->close, len - s->close);
     return MW_OK;
 }
 
 /* Makes one edit; *again is set when a duplicate of a key that goes away may be left. */
-static mw_status apply(mw_buffer *out, const char *doc, size_t len, const mw_edit *e, int *again, mw_error *error)
+static mw_status apply(mw_buffer *out, const char *doc, size_t len, const mw_edit *e, int *again,
+                       mw_error *error)
 {
     const char *open = mw_json_space(doc, doc + len);
     mw_value container = mw_json_value(open, len - (size_t)(open - doc));
     for (uint32_t level = 0;; level++) {
         if (container.kind != MW_OBJECT && container.kind != MW_ARRAY)
-            return mw_fail(error, MW_INVALID, "cannot set '%.*s' inside a value that is no object or array",
-                           (int)(e->keys[level] ? e->key_lens[level] : 1), e->keys[level] ? e->keys[level] : "?");
+            return mw_fail(error, MW_INVALID,
+                           "cannot set '%.*s' inside a value that is no object or array",
+                           (int)(e->keys[level] ? e->key_lens[level] : 1),
+                           e->keys[level] ? e->keys[level] : "?");
         spot s = look(doc, (size_t)(container.text - doc), container.len, e, level);
         if (!s.found) {
             if (e->text) return add(out, doc, len, &s, e, level, error);
@@ -125,8 +132,8 @@ static mw_status apply(mw_buffer *out, const char *doc, size_t len, const mw_edi
     }
 }
 
-mw_status mw_json_splice(mw_buffer *out, const char *text, size_t len, const mw_edit *edits, size_t count,
-                         mw_error *error)
+mw_status mw_json_splice(mw_buffer *out, const char *text, size_t len, const mw_edit *edits,
+                         size_t count, mw_error *error)
 {
     mw_buffer now = {0}, next = {0};
     mw_status status = MW_OK;

@@ -48,7 +48,8 @@ mw_value mw_json_value(const char *text, size_t len)
         return v;
     case '{':
     case '[':
-        return (mw_value){.text = p, .len = (uint32_t)(stop - p), .kind = *p == '{' ? MW_OBJECT : MW_ARRAY};
+        return (mw_value){
+            .text = p, .len = (uint32_t)(stop - p), .kind = *p == '{' ? MW_OBJECT : MW_ARRAY};
     case 't':
     case 'f':
     case 'n':
@@ -84,7 +85,8 @@ int mw_json_next(const char *text, size_t len, size_t *cursor, mw_value *key, mw
     return 1;
 }
 
-mw_value mw_json_member(const char *text, size_t len, const char *key, size_t key_len, uint32_t index)
+mw_value mw_json_member(const char *text, size_t len, const char *key, size_t key_len,
+                        uint32_t index)
 {
     mw_value k, v, found = {0};
     size_t cursor = 0;

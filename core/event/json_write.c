@@ -22,13 +22,18 @@ static void append_rune(mw_buffer *out, unsigned rune)
     unsigned char utf8[4];
     size_t n;
     if (rune < 0x80) utf8[0] = (unsigned char)rune, n = 1;
-    else if (rune < 0x800) utf8[0] = (unsigned char)(0xc0 | rune >> 6), utf8[1] = (unsigned char)(0x80 | (rune & 63)), n = 2;
+    else if (rune < 0x800)
+        utf8[0] = (unsigned char)(0xc0 | rune >> 6), utf8[1] = (unsigned char)(0x80 | (rune & 63)),
+        n = 2;
     else if (rune < 0x10000)
-        utf8[0] = (unsigned char)(0xe0 | rune >> 12), utf8[1] = (unsigned char)(0x80 | (rune >> 6 & 63)),
+        utf8[0] = (unsigned char)(0xe0 | rune >> 12),
+        utf8[1] = (unsigned char)(0x80 | (rune >> 6 & 63)),
         utf8[2] = (unsigned char)(0x80 | (rune & 63)), n = 3;
     else
-        utf8[0] = (unsigned char)(0xf0 | rune >> 18), utf8[1] = (unsigned char)(0x80 | (rune >> 12 & 63)),
-        utf8[2] = (unsigned char)(0x80 | (rune >> 6 & 63)), utf8[3] = (unsigned char)(0x80 | (rune & 63)), n = 4;
+        utf8[0] = (unsigned char)(0xf0 | rune >> 18),
+        utf8[1] = (unsigned char)(0x80 | (rune >> 12 & 63)),
+        utf8[2] = (unsigned char)(0x80 | (rune >> 6 & 63)),
+        utf8[3] = (unsigned char)(0x80 | (rune & 63)), n = 4;
     mw_buffer_append(out, utf8, n);
 }
 
@@ -39,7 +44,8 @@ static size_t unescape_unicode(mw_buffer *out, const char *p, const char *end)
     if (rune < 0xd800 || rune > 0xdfff) return append_rune(out, rune), 6;
     if (rune < 0xdc00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u') {
         unsigned low = hex4(p + 8);
-        if (low >= 0xdc00 && low <= 0xdfff) return append_rune(out, 0x10000 + ((rune - 0xd800) << 10) + (low - 0xdc00)), 12;
+        if (low >= 0xdc00 && low <= 0xdfff)
+            return append_rune(out, 0x10000 + ((rune - 0xd800) << 10) + (low - 0xdc00)), 12;
     }
     return mw_buffer_append(out, replacement, 3), 6;
 }
@@ -68,7 +74,8 @@ static void quote_one(mw_buffer *out, unsigned char c)
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
     const char *which = c ? strchr(from, c) : NULL;
     if (which) mw_buffer_append(out, (char[]){'\\', to[which - from]}, 2);
-    else mw_buffer_format(out, "\\u%04x", c);
+    else
+        mw_buffer_format(out, "\\u%04x", c);
 }
 
 void mw_json_quote(mw_buffer *out, const char *text, size_t len)
@@ -108,7 +115,9 @@ void mw_json_number(mw_buffer *out, double number)
     }
     if (number == floor(number) && fabs(number) < 1e15) {
         if (number == 0 && signbit(number)) mw_buffer_append(out, "-0.0", 4);
-        else mw_buffer_append(out, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)number));
+        else
+            mw_buffer_append(out, text,
+                             (size_t)snprintf(text, sizeof text, "%lld", (long long)number));
         return;
     }
     int n = 0;

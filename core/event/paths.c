@@ -1,4 +1,5 @@
-/* paths.c: see paths.h. Children are lists: flows read tens of fields, and a list of tens beats a hash. */
+/* paths.c: see paths.h. Children are lists: flows read tens of fields, and a list of tens beats a
+ * hash. */
 #include "event/paths.h"
 #include "base/status.h"
 
@@ -43,10 +44,8 @@ static int32_t add(mw_paths *p, int32_t parent, const char *key, size_t len, uin
 {
     if (p->count == MW_PATHS_MAX) return MW_PATH_NONE;
     mw_path *path = &p->paths[p->count];
-    *path = (mw_path){.index = index,
-                      .parent = parent,
-                      .child = MW_PATH_NONE,
-                      .sibling = first_child(p, parent)};
+    *path = (mw_path){
+        .index = index, .parent = parent, .child = MW_PATH_NONE, .sibling = first_child(p, parent)};
     if (index == 0) {
         path->key = malloc(len + 1);
         mw_assert(path->key != NULL);
@@ -54,7 +53,8 @@ static int32_t add(mw_paths *p, int32_t parent, const char *key, size_t len, uin
         path->key_len = (uint32_t)len;
     }
     if (parent == MW_PATH_ROOT) p->roots = p->count;
-    else p->paths[parent].child = p->count;
+    else
+        p->paths[parent].child = p->count;
     return p->count++;
 }
 

@@ -1,9 +1,9 @@
 /* paths.h: the field paths that a flow's rules read, learned as they are first read.
  *
- * A path is a chain of object keys and array indices from the root of an event: `device.os`, `items[1].price`. Each has a
- * number, counted from 0 in order of learning and never given again; that number is the slot in which the projection
- * leaves the field's value. Paths form a tree, so that one pass over the bytes finds them all.
- * Thread: a shard has its own; nothing is shared. */
+ * A path is a chain of object keys and array indices from the root of an event: `device.os`,
+ * `items[1].price`. Each has a number, counted from 0 in order of learning and never given again;
+ * that number is the slot in which the projection leaves the field's value. Paths form a tree, so
+ * that one pass over the bytes finds them all. Thread: a shard has its own; nothing is shared. */
 #ifndef MW_PATHS_H
 #define MW_PATHS_H
 
@@ -13,7 +13,7 @@
 enum { MW_PATH_ROOT = -1, MW_PATH_NONE = -2, MW_PATHS_MAX = 512 };
 
 typedef struct mw_path {
-    char *key;       /* owned; NULL for an array element */
+    char *key; /* owned; NULL for an array element */
     uint32_t key_len;
     uint32_t index;  /* array element, counted from 1 as in Lua; 0 for a key */
     int32_t parent;  /* a path or MW_PATH_ROOT */
@@ -29,7 +29,8 @@ typedef struct mw_paths {
 
 void mw_paths_init(mw_paths *p);
 void mw_paths_close(mw_paths *p);
-/* Finds or adds. MW_PATH_NONE when MW_PATHS_MAX are known: such fields are found by a scan each time they are read. */
+/* Finds or adds. MW_PATH_NONE when MW_PATHS_MAX are known: such fields are found by a scan each
+ * time they are read. */
 int32_t mw_paths_key(mw_paths *p, int32_t parent, const char *key, size_t len);
 int32_t mw_paths_index(mw_paths *p, int32_t parent, uint32_t index);
 /* Finds only. */

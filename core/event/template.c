@@ -39,7 +39,9 @@ mw_status mw_template_new(mw_template **result, const char *text, mw_error *erro
             const char *close = strchr(p, '}');
             if (!close || close == p + 1) {
                 mw_template_free(t);
-                return mw_fail(error, MW_CONFIG, "in '%s', '{' wants a field and '}' behind it ('{{' is a brace)", text);
+                return mw_fail(error, MW_CONFIG,
+                               "in '%s', '{' wants a field and '}' behind it ('{{' is a brace)",
+                               text);
             }
             add(t, run, (size_t)(p - run), 0);
             add(t, p + 1, (size_t)(close - p - 1), 1);
@@ -92,7 +94,8 @@ static void make_safe(mw_buffer *out, size_t from)
     if (out->len - from > 200) out->len = from + 200; /* names of files are bounded */
 }
 
-void mw_template_render(const mw_template *t, const char *text, size_t len, int path_safe, mw_buffer *out)
+void mw_template_render(const mw_template *t, const char *text, size_t len, int path_safe,
+                        mw_buffer *out)
 {
     for (size_t i = 0; i < t->count; i++) {
         const part *p = &t->parts[i];
@@ -103,7 +106,8 @@ void mw_template_render(const mw_template *t, const char *text, size_t len, int 
         }
         mw_value v = find(text, len, p->text);
         if (v.kind == MW_ESCAPED) mw_json_unescape(out, v.text, v.len);
-        else if (v.kind != MW_ABSENT) mw_buffer_append(out, v.text, v.len);
+        else if (v.kind != MW_ABSENT)
+            mw_buffer_append(out, v.text, v.len);
         if (path_safe) make_safe(out, from);
     }
 }

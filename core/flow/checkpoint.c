@@ -1,4 +1,5 @@
-/* checkpoint.c: saves the positions of all partitions that moved, in one transaction. Control's thread. */
+/* checkpoint.c: saves the positions of all partitions that moved, in one transaction. Control's
+ * thread. */
 #include "flow/flow_private.h"
 
 #include <stdlib.h>
@@ -41,11 +42,13 @@ mw_status mw_checkpoint_save(mw_flow *f, mw_error *error)
     size_t count = collect(f, rows, room);
     pthread_mutex_unlock(&f->partitions_lock);
     for (size_t i = 0; i < count; i++)
-        records[i] = (mw_record){.key = rows[i].partition->key, .value = rows[i].value, .len = rows[i].len};
+        records[i] =
+            (mw_record){.key = rows[i].partition->key, .value = rows[i].value, .len = rows[i].len};
     mw_status status = count ? mw_store_put(f->store, records, count, error) : MW_OK;
     for (size_t i = 0; i < count; i++) {
         if (status == MW_OK) rows[i].partition->saved = rows[i].position;
-        else rows[i].partition->dirty = 1;
+        else
+            rows[i].partition->dirty = 1;
     }
     if (status == MW_OK && count) mw_count(&f->checkpoints, 1);
     if (status != MW_OK) mw_count(&f->checkpoint_failures, 1);

@@ -1,8 +1,9 @@
-/* dead_letter.c: what is written of an event that could not be parsed, decided or delivered, and what a source knows of an
- * event (mw.meta).
+/* dead_letter.c: what is written of an event that could not be parsed, decided or delivered, and
+ * what a source knows of an event (mw.meta).
  *
- * A dead letter is one JSON object: time, error, stage ("source", "rule" or "sink"), name, version of the flow, source,
- * partition, position, and the event whole: as `event` when it is JSON, else as `raw` (text) or `raw_base64`. */
+ * A dead letter is one JSON object: time, error, stage ("source", "rule" or "sink"), name, version
+ * of the flow, source, partition, position, and the event whole: as `event` when it is JSON, else
+ * as `raw` (text) or `raw_base64`. */
 #include "base/clock.h"
 #include "flow/flow_private.h"
 
@@ -22,8 +23,10 @@ static void add_base64(mw_buffer *out, const char *bytes, size_t len)
     mw_buffer_text(out, ",\"raw_base64\":\"");
     for (size_t i = 0; i < len; i += 3) {
         size_t left = len - i;
-        uint32_t word = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0u);
-        char four[4] = {digits[word >> 18], digits[word >> 12 & 63], left > 1 ? digits[word >> 6 & 63] : '=',
+        uint32_t word = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
+                        (left > 2 ? p[i + 2] : 0u);
+        char four[4] = {digits[word >> 18], digits[word >> 12 & 63],
+                        left > 1 ? digits[word >> 6 & 63] : '=',
                         left > 2 ? digits[word & 63] : '='};
         mw_buffer_append(out, four, 4);
     }
@@ -50,7 +53,8 @@ static const char *partition_key(const mw_batch *b, const mw_source *source)
 static uint64_t position_of(const mw_batch *b, uint32_t origin)
 {
     const char *raw = origin < b->count ? b->events[origin].raw : NULL;
-    return b->position + (raw >= b->block && raw <= b->block + b->len ? (uint64_t)(raw - b->block) : 0);
+    return b->position +
+           (raw >= b->block && raw <= b->block + b->len ? (uint64_t)(raw - b->block) : 0);
 }
 
 static void add_event(const mw_batch *b, const mw_event *e, mw_buffer *out)
@@ -68,11 +72,12 @@ static void add_event(const mw_batch *b, const mw_event *e, mw_buffer *out)
     const char *raw = e->raw ? e->raw : e->text;
     size_t len = e->raw ? e->raw_len : e->len;
     if (mw_utf8_prefix(raw, len) == len) add_text(out, "raw", raw, len);
-    else add_base64(out, raw, len);
+    else
+        add_base64(out, raw, len);
 }
 
-void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage, const char *name, const char *why,
-                          size_t why_len, mw_buffer *out)
+void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage,
+                          const char *name, const char *why, size_t why_len, mw_buffer *out)
 {
     mw_source_host *home = b->owner;
     const char *partition = partition_key(b, &home->source);
@@ -86,18 +91,26 @@ void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const cha
     add_text(out, "source", home->source.name, strlen(home->source.name));
     if (partition) add_text(out, "partition", partition, strlen(partition));
     mw_buffer_format(out, ",\"position\":%llu", (unsigned long long)position_of(b, e->origin));
-    if (b->meta) {
-        mw_buffer_text(out, ",\"meta\":");
-        mw_buffer_append(out, b->meta, b->meta_len);
+    if (b->write_meta) {
+        mw_buffer_text(out, ",\"meta\":{");
+        size_t from = out->len;
+        b->write_meta(b->meta, out);
+        if (out->len > from) { /* without its first comma */
+            memmove(out->bytes + from, out->bytes + from + 1, out->len - from - 1);
+            out->len--;
+        }
+        mw_buffer_text(out, "}");
     }
     add_event(b, e, out);
     mw_buffer_text(out, "}");
 }
 
-void mw_dead_letter_of_row(void *shard, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule, const char *why, size_t len)
+void mw_dead_letter_of_row(void *shard, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule,
+                           const char *why, size_t len)
 {
     mw_shard *s = shard;
-    mw_dead_letter_write(s, v->batch, &v->events[row], "rule", s->flow->graph.rule_names[rule], why, len, out);
+    mw_dead_letter_write(s, v->batch, &v->events[row], "rule", s->flow->graph.rule_names[rule], why,
+                         len, out);
 }
 
 void mw_meta_write(void *shard, mw_view *v, uint32_t row, mw_buffer *out)
@@ -109,11 +122,8 @@ void mw_meta_write(void *shard, mw_view *v, uint32_t row, mw_buffer *out)
     mw_buffer_format(out, "{\"time\":%.6f,\"source\":", (double)b->time_ns / 1e9);
     mw_json_quote(out, home->source.name, strlen(home->source.name));
     if (partition) add_text(out, "partition", partition, strlen(partition));
-    mw_buffer_format(out, ",\"position\":%llu", (unsigned long long)position_of(b, v->events[row].origin));
-    mw_value meta = b->meta ? mw_json_value(b->meta, b->meta_len) : (mw_value){0};
-    if (meta.kind == MW_OBJECT && meta.len > 2) {
-        mw_buffer_text(out, ",");
-        mw_buffer_append(out, meta.text + 1, meta.len - 2);
-    }
+    mw_buffer_format(out, ",\"position\":%llu",
+                     (unsigned long long)position_of(b, v->events[row].origin));
+    if (b->write_meta) b->write_meta(b->meta, out);
     mw_buffer_text(out, "}");
 }

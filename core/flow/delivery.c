@@ -1,7 +1,8 @@
 /* delivery.c: when a batch is done, and what that does to its partition's position.
  *
- * Everything that a batch causes holds it. When the last hold goes, the batch returns to its source's shard; the
- * partition's position moves past it when all batches before it are done too. */
+ * Everything that a batch causes holds it. When the last hold goes, the batch returns to its
+ * source's shard; the partition's position moves past it when all batches before it are done too.
+ */
 #include "flow/flow_private.h"
 
 void mw_delivery_hold(mw_batch *b)
@@ -15,7 +16,8 @@ void mw_delivery_release(mw_shard *s, mw_batch *b)
     mw_source_host *home = b->owner;
     if (home->shard == s) mw_shard_finish(s, b);
     else
-        mw_post_send(s->flow->post, s->index, home->shard->index, (mw_message){.kind = MW_MSG_DONE, .body = b});
+        mw_post_send(s->flow->post, s->index, home->shard->index,
+                     (mw_message){.kind = MW_MSG_DONE, .body = b});
 }
 
 void mw_delivery_decided(mw_shard *s, mw_batch *b)
@@ -27,7 +29,8 @@ void mw_delivery_decided(mw_shard *s, mw_batch *b)
         return;
     }
     mw_delivery_hold(b);
-    mw_post_send(s->flow->post, s->index, home->shard->index, (mw_message){.kind = MW_MSG_DECIDED, .body = b});
+    mw_post_send(s->flow->post, s->index, home->shard->index,
+                 (mw_message){.kind = MW_MSG_DECIDED, .body = b});
 }
 
 static void acknowledge(mw_source_host *h, mw_batch *b)

@@ -9,14 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPENING, RUNNING, DRAINING, STOPPING, CHECKPOINT_MS = 1000, PROGRESS_MS = 500 };
+enum { OPENING, RUNNING, DRAINING, STOPPING, CHECKPOINT_MS = 200, PROGRESS_MS = 500 };
 
 /* ---- loading ---- */
 
 static const char *state_folder(mw_flow *f)
 {
     if (f->options.state_folder) return f->options.state_folder;
-    const char *base = strrchr(f->options.path, '/') ? strrchr(f->options.path, '/') + 1 : f->options.path;
+    const char *base =
+        strrchr(f->options.path, '/') ? strrchr(f->options.path, '/') + 1 : f->options.path;
     mw_buffer path = {0};
     mw_buffer_format(&path, ".moonweir/%.*s", (int)strcspn(base, "."), base);
     f->options.state_folder = path.bytes; /* for the life of the flow */
@@ -34,14 +35,17 @@ static mw_status read_graph(mw_flow *f, mw_error *error)
     view.shards = f->shards;
     mw_lua *l = mw_lua_new(&view);
     mw_status status = mw_lua_load(l, f->options.path, f->kinds_json.bytes, &json, &len, error);
-    if (status == MW_OK) status = mw_graph_read(&f->graph, f->kinds, json, len, f->options.path, state_folder(f), error);
+    if (status == MW_OK)
+        status =
+            mw_graph_read(&f->graph, f->kinds, json, len, f->options.path, state_folder(f), error);
     mw_lua_free(l);
     mw_view_close(&view);
     mw_paths_close(&paths);
     return status;
 }
 
-mw_status mw_flow_load(mw_flow **flow, const mw_flow_options *options, const mw_kinds *kinds, mw_error *error)
+mw_status mw_flow_load(mw_flow **flow, const mw_flow_options *options, const mw_kinds *kinds,
+                       mw_error *error)
 {
     mw_flow *f = calloc(1, sizeof *f);
     mw_assert(f != NULL);
@@ -49,6 +53,7 @@ mw_status mw_flow_load(mw_flow **flow, const mw_flow_options *options, const mw_
     f->kinds = kinds;
     f->shards = options->shards;
     pthread_mutex_init(&f->partitions_lock, NULL);
+    pthread_mutex_init(&f->shared_lock, NULL);
     mw_kinds_json(kinds, &f->kinds_json);
     mw_buffer_append(&f->kinds_json, "", 1);
     mw_status status = read_graph(f, error);
@@ -57,7 +62,8 @@ mw_status mw_flow_load(mw_flow **flow, const mw_flow_options *options, const mw_
         return status;
     }
     f->sink_homes = calloc(f->graph.sink_count, sizeof *f->sink_homes);
-    mw_assert(f->sink_homes != NULL);
+    f->shared = calloc(f->graph.source_count, sizeof *f->shared);
+    mw_assert(f->sink_homes != NULL && f->shared != NULL);
     for (uint32_t i = 1; i < f->graph.sink_count; i++) f->sink_homes[i] = i % f->shards;
     *flow = f;
     return MW_OK;
@@ -91,6 +97,8 @@ void mw_flow_free(mw_flow *f)
     mw_graph_close(&f->graph);
     mw_buffer_close(&f->kinds_json);
     pthread_mutex_destroy(&f->partitions_lock);
+    pthread_mutex_destroy(&f->shared_lock);
+    free(f->shared);
     free(f->sink_homes);
     free(f);
 }
@@ -99,7 +107,8 @@ void mw_flow_free(mw_flow *f)
 
 static void broadcast(mw_flow *f, uint32_t kind, uint32_t target)
 {
-    for (unsigned i = 0; i < f->shards; i++) mw_post_send(f->post, f->shards, i, (mw_message){.kind = kind, .target = target});
+    for (unsigned i = 0; i < f->shards; i++)
+        mw_post_send(f->post, f->shards, i, (mw_message){.kind = kind, .target = target});
 }
 
 static void close_handle(uv_handle_t *handle)
@@ -126,7 +135,9 @@ static void stop(mw_flow *f)
 static void on_drain_timeout(uv_timer_t *timer)
 {
     mw_flow *f = timer->data;
-    mw_log(MW_ERROR, "flow", "what is in flight could not be delivered in time; it is read again at the next start where its source can do that");
+    mw_log(MW_ERROR, "flow",
+           "what is in flight could not be delivered in time; it is read again at the next start "
+           "where its source can do that");
     f->failed = 1;
     stop(f);
 }
@@ -138,7 +149,8 @@ void mw_flow_drain(mw_flow *f)
     atomic_store(&f->ready, 0);
     broadcast(f, MW_MSG_DRAIN, 0);
     broadcast(f, MW_MSG_HURRY, 0);
-    uv_timer_start(&f->drain_timer, on_drain_timeout, (uint64_t)(f->options.drain_timeout_ns / 1000000), 0);
+    uv_timer_start(&f->drain_timer, on_drain_timeout,
+                   (uint64_t)(f->options.drain_timeout_ns / 1000000), 0);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -153,7 +165,8 @@ static void on_checkpoint(uv_timer_t *timer)
 {
     mw_flow *f = timer->data;
     mw_error error;
-    if (mw_checkpoint_save(f, &error) != MW_OK) mw_log(MW_ERROR, "checkpoint", "%s; trying again", error.message);
+    if (mw_checkpoint_save(f, &error) != MW_OK)
+        mw_log(MW_ERROR, "checkpoint", "%s; trying again", error.message);
 }
 
 static void on_progress(uv_timer_t *timer)
@@ -161,9 +174,9 @@ static void on_progress(uv_timer_t *timer)
     mw_flow *f = timer->data;
     mw_totals t = mw_flow_totals(f);
     double seconds = (double)(mw_clock_steady_ns() - f->started_ns) / 1e9;
-    fprintf(stderr, "\r\033[K%.1f s  in %llu (%.0f/s)  out %llu  filtered %llu  dead %llu", seconds, (unsigned long long)t.in,
-            seconds > 0 ? (double)t.in / seconds : 0, (unsigned long long)t.out, (unsigned long long)t.filtered,
-            (unsigned long long)t.dead);
+    fprintf(stderr, "\r\033[K%.1f s  in %llu (%.0f/s)  out %llu  filtered %llu  dead %llu", seconds,
+            (unsigned long long)t.in, seconds > 0 ? (double)t.in / seconds : 0,
+            (unsigned long long)t.out, (unsigned long long)t.filtered, (unsigned long long)t.dead);
 }
 
 static void on_ready(mw_flow *f, mw_shard *s, int bad)
@@ -180,13 +193,15 @@ static void on_ready(mw_flow *f, mw_shard *s, int bad)
     f->phase = RUNNING;
     f->sources_open = 0;
     for (unsigned i = 0; i < f->shards; i++)
-        for (uint32_t j = 0; j < f->graph.source_count; j++) f->sources_open += f->shard[i].sources[j].open != 0;
+        for (uint32_t j = 0; j < f->graph.source_count; j++)
+            f->sources_open += f->shard[i].sources[j].open != 0;
     uv_timer_start(&f->checkpoint_timer, on_checkpoint, CHECKPOINT_MS, CHECKPOINT_MS);
-    if (f->options.progress) uv_timer_start(&f->progress_timer, on_progress, PROGRESS_MS, PROGRESS_MS);
+    if (f->options.progress)
+        uv_timer_start(&f->progress_timer, on_progress, PROGRESS_MS, PROGRESS_MS);
     broadcast(f, MW_MSG_START, 0);
     atomic_store(&f->ready, 1);
-    mw_log(MW_INFO, "flow", "'%s' version %s is ready (%u shards, %.1f ms)", f->graph.name, f->graph.version, f->shards,
-           (double)(mw_clock_steady_ns() - f->started_ns) / 1e6);
+    mw_log(MW_INFO, "flow", "'%s' version %s is ready (%u shards, %.1f ms)", f->graph.name,
+           f->graph.version, f->shards, (double)(mw_clock_steady_ns() - f->started_ns) / 1e6);
 }
 
 static void on_fullness(mw_flow *f, int full)
@@ -217,7 +232,8 @@ static void on_message(void *self, mw_message m)
         mw_assert(m.kind == MW_MSG_FAILED);
         f->failed = 1;
         if (m.target) stop(f);
-        else mw_flow_drain(f);
+        else
+            mw_flow_drain(f);
     }
 }
 
@@ -249,6 +265,7 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
 {
     uv_loop_t loop;
     f->started_ns = mw_clock_steady_ns();
+    f->started_wall_ns = mw_clock_wall_ns();
     mw_status status = mw_store_open(&f->store, state_folder(f), error);
     if (status != MW_OK) return status;
     uv_loop_init(&loop);
@@ -257,7 +274,8 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
     mw_assert(f->shard != NULL);
     f->waiting = f->shards;
     open_control(f, &loop);
-    if (f->options.extension) status = f->options.extension->open(&f->extension, f, &loop, f->options.extension, error);
+    if (f->options.extension)
+        status = f->options.extension->open(&f->extension, f, &loop, f->options.extension, error);
     if (status == MW_OK) {
         for (unsigned i = 0; i < f->shards; i++) mw_shard_open(&f->shard[i], f, i);
         uv_run(&loop, UV_RUN_DEFAULT);

@@ -1,7 +1,8 @@
 /* flow.h: a running flow: its shards, its control loop, its way from start to end.
  *
- * Control (the calling thread) starts the shards, takes signals, saves checkpoints, and ends the run: when all sources have
- * ended and nothing is in flight, when it is told to drain, or when something failed. */
+ * Control (the calling thread) starts the shards, takes signals, saves checkpoints, and ends the
+ * run: when all sources have ended and nothing is in flight, when it is told to drain, or when
+ * something failed. */
 #ifndef MW_FLOW_H
 #define MW_FLOW_H
 
@@ -12,28 +13,31 @@ typedef struct mw_flow mw_flow;
 /* What looks at a running flow from its control loop (the admin interface). */
 typedef struct mw_flow_extension {
     const char *address; /* its own */
-    mw_status (*open)(void **self, mw_flow *f, uv_loop_t *loop, const struct mw_flow_extension *e, mw_error *error);
+    mw_status (*open)(void **self, mw_flow *f, uv_loop_t *loop, const struct mw_flow_extension *e,
+                      mw_error *error);
     void (*close)(void *self); /* closes its handles, and frees itself when the loop has run */
 } mw_flow_extension;
 
 typedef struct mw_flow_options {
-    const char *path;         /* of the flow's file */
-    const char *state_folder; /* NULL: .moonweir/NAME beside where it is run */
+    const char *path;                   /* of the flow's file */
+    const char *state_folder;           /* NULL: .moonweir/NAME beside where it is run */
     const mw_flow_extension *extension; /* or NULL */
     unsigned shards;
-    int progress;             /* a line on the terminal while it runs */
-    int once;                 /* sources that follow end at the end of what is there now */
+    int progress; /* a line on the terminal while it runs */
+    int once;     /* sources that follow end at the end of what is there now */
     int64_t drain_timeout_ns;
 } mw_flow_options;
 
 /* Loads and checks the flow. MW_CONFIG with "file:line: message". */
-mw_status mw_flow_load(mw_flow **flow, const mw_flow_options *options, const mw_kinds *kinds, mw_error *error);
+mw_status mw_flow_load(mw_flow **flow, const mw_flow_options *options, const mw_kinds *kinds,
+                       mw_error *error);
 const mw_graph *mw_flow_graph(const mw_flow *f);
 /* Runs it to its end. MW_OK: everything that came in was delivered, or is in the dead letters. */
 mw_status mw_flow_run(mw_flow *f, mw_error *error);
 void mw_flow_free(mw_flow *f);
 
-/* What the flow has counted, for metrics, the progress line and the summary. Any thread; a moment's picture. */
+/* What the flow has counted, for metrics, the progress line and the summary. Any thread; a moment's
+ * picture. */
 typedef struct mw_totals {
     uint64_t in, out, filtered, dead, bytes_in, bytes_out;
 } mw_totals;

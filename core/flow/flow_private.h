@@ -1,9 +1,11 @@
-/* flow_private.h: the structures that the files of this folder share: a flow, its shards, and what they host.
+/* flow_private.h: the structures that the files of this folder share: a flow, its shards, and what
+ * they host.
  *
- * The way of a batch: a source gives it (source_host.c); its shard, or for large batches the shard with the least to do,
- * splits it and projects the fields (prepare.c); rules run over it, once for each stage of the source's chain, on the shards
- * that own the keys (run.c); what they sent goes as lists to the sinks' homes (sink_host.c); and when nothing holds the
- * batch any more it goes back to its source, which moves its position (delivery.c). */
+ * The way of a batch: a source gives it (source_host.c); its shard, or for large batches the shard
+ * with the least to do, splits it and projects the fields (prepare.c); rules run over it, once for
+ * each stage of the source's chain, on the shards that own the keys (run.c); what they sent goes as
+ * lists to the sinks' homes (sink_host.c); and when nothing holds the batch any more it goes back
+ * to its source, which moves its position (delivery.c). */
 #ifndef MW_FLOW_PRIVATE_H
 #define MW_FLOW_PRIVATE_H
 
@@ -25,7 +27,8 @@ typedef struct mw_sink_host mw_sink_host;
 typedef _Atomic uint64_t mw_counter;
 static inline void mw_count(mw_counter *c, uint64_t n)
 {
-    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+                          memory_order_relaxed);
 }
 static inline uint64_t mw_counted(const mw_counter *c)
 {
@@ -58,14 +61,24 @@ typedef struct mw_run {
     mw_batch *batch;
     uint32_t chain, stage, source;
     int ordered;
+    uint32_t parts; /* while it is gathered: how many have come */
     uint32_t count;
     mw_event events[];
 } mw_run;
 
-/* A position that is kept. Linked into the flow's list for good; fields but `safe` and `note` are the home's. */
+/* What keeps the runs of a stage in the order of their batches, at the shard that runs them; one
+ * for each shard that batches come from. Behind the first stage a run comes in parts, one from each
+ * shard, which are put together first. */
+typedef struct mw_stage_order {
+    mw_sequencer sequence;
+    mw_run *gathering;
+} mw_stage_order;
+
+/* A position that is kept. Linked into the flow's list for good; fields but `safe` and `note` are
+ * the home's. */
 struct mw_partition {
     mw_partition *next;
-    char *key; /* "source/NAME/KEY" */
+    char *key;                 /* "source/NAME/KEY" */
     mw_batch *oldest, *newest; /* in flight, by mw_batch.after */
     uint32_t epoch;
     int known;
@@ -124,8 +137,8 @@ struct mw_shard {
     mw_batch *work_first, *work_last;
     mw_run *runs_first, *runs_last;
     mw_batch *done_first, *done_last;
-    mw_sequencer *run_orders; /* one a chain */
-    _Atomic uint32_t load;    /* batches dealt to it and not worked on yet */
+    mw_stage_order ***stage_orders; /* [chain][stage][home] */
+    _Atomic uint32_t load;          /* batches dealt to it and not worked on yet */
     /* rules */
     mw_paths paths;
     mw_view view;
@@ -135,9 +148,9 @@ struct mw_shard {
     uint32_t *list_counts;     /* scratch, one a sink */
     mw_list **lists;
     size_t *list_bytes;
-    mw_source_host *sources;   /* one a declaration; those that live elsewhere are not open */
+    mw_source_host *sources; /* one a declaration; those that live elsewhere are not open */
     mw_sink_host *sinks;
-    mw_counter decided;        /* events whose rules have run */
+    mw_counter decided; /* events whose rules have run */
     mw_counter lua_bytes;
 };
 
@@ -153,13 +166,16 @@ struct mw_flow {
     pthread_mutex_t partitions_lock;
     mw_partition *partitions;
     unsigned *sink_homes;
+    pthread_mutex_t shared_lock;
+    int *shared; /* one a source */
     /* control */
     uv_loop_t *loop;
     unsigned waiting, sources_open, ended, empty, full_sinks;
     int failed, phase;
     uv_timer_t checkpoint_timer, progress_timer, drain_timer;
     uv_signal_t terminate, interrupt;
-    int64_t started_ns;
+    int64_t started_ns; /* steady */
+    int64_t started_wall_ns;
     mw_counter checkpoints, checkpoint_failures;
     _Atomic int ready;
     void *extension;
@@ -181,10 +197,12 @@ void mw_prepare_project(mw_shard *s, uint32_t source);
 unsigned mw_prepare_owner(mw_shard *s, uint32_t chain, uint32_t stage, uint32_t row);
 
 /* run.c: runs a stage over the events that the view holds, and sends on what came of it. */
-void mw_run_here(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered);
+void mw_run_here(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage,
+                 int ordered);
 void mw_run_received(mw_shard *s, mw_run *r);
 /* Hands the rows of the view that are not dead to the shards that own their keys. */
-void mw_run_hand_out(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered);
+void mw_run_hand_out(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage,
+                     int ordered);
 int mw_run_route(void *host, mw_view *v, uint32_t row, uint32_t channel);
 
 /* delivery.c: holds of batches, positions, checkpoints. */
@@ -209,9 +227,10 @@ void mw_sink_host_flush(mw_sink_host *h);
 void mw_sink_host_close(mw_sink_host *h);
 
 /* dead_letter.c: the JSON of a dead letter. */
-void mw_dead_letter_of_row(void *shard, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule, const char *why, size_t len);
-void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage, const char *name, const char *why,
-                          size_t why_len, mw_buffer *out);
+void mw_dead_letter_of_row(void *shard, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule,
+                           const char *why, size_t len);
+void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage,
+                          const char *name, const char *why, size_t why_len, mw_buffer *out);
 void mw_meta_write(void *shard, mw_view *v, uint32_t row, mw_buffer *out);
 
 /* checkpoint.c: on the control loop. */

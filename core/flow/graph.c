@@ -11,10 +11,12 @@
 
 static void options_json(const mw_option *o, mw_buffer *out)
 {
-    static const char *const types[] = {"text", "texts", "number", "count", "duration", "size", "bool", "table", "map"};
+    static const char *const types[] = {"text", "texts", "number", "count", "duration",
+                                        "size", "bool",  "table",  "map"};
     mw_buffer_text(out, "[");
     for (int first = 1; o && o->name; o++, first = 0) {
-        mw_buffer_format(out, "%s{\"name\":\"%s\",\"type\":\"%s\",\"doc\":", first ? "" : ",", o->name, types[o->type]);
+        mw_buffer_format(out, "%s{\"name\":\"%s\",\"type\":\"%s\",\"doc\":", first ? "" : ",",
+                         o->name, types[o->type]);
         mw_json_quote(out, o->doc ? o->doc : "", o->doc ? strlen(o->doc) : 0);
         if (o->fallback) {
             mw_buffer_text(out, ",\"fallback\":");
@@ -30,7 +32,8 @@ static void options_json(const mw_option *o, mw_buffer *out)
     mw_buffer_text(out, "]");
 }
 
-static void kind_json(const char *name, const char *format, const mw_option *options, int first, mw_buffer *out)
+static void kind_json(const char *name, const char *format, const mw_option *options, int first,
+                      mw_buffer *out)
 {
     mw_buffer_format(out, "%s{\"name\":\"%s\"", first ? "" : ",", name);
     if (format) mw_buffer_format(out, ",\"format\":\"%s\"", format);
@@ -43,12 +46,15 @@ void mw_kinds_json(const mw_kinds *kinds, mw_buffer *out)
 {
     mw_buffer_text(out, "{\"sources\":[");
     for (size_t i = 0; kinds->sources[i]; i++)
-        kind_json(kinds->sources[i]->name, kinds->sources[i]->format, kinds->sources[i]->options, i == 0, out);
+        kind_json(kinds->sources[i]->name, kinds->sources[i]->format, kinds->sources[i]->options,
+                  i == 0, out);
     mw_buffer_text(out, "],\"sinks\":[");
     for (size_t i = 0; kinds->sinks[i]; i++)
-        kind_json(kinds->sinks[i]->name, kinds->sinks[i]->format, kinds->sinks[i]->options, i == 0, out);
+        kind_json(kinds->sinks[i]->name, kinds->sinks[i]->format, kinds->sinks[i]->options, i == 0,
+                  out);
     mw_buffer_text(out, "],\"formats\":[");
-    for (size_t i = 0; mw_format_name(i); i++) mw_buffer_format(out, "%s\"%s\"", i ? "," : "", mw_format_name(i));
+    for (size_t i = 0; mw_format_name(i); i++)
+        mw_buffer_format(out, "%s\"%s\"", i ? "," : "", mw_format_name(i));
     mw_buffer_text(out, "]}");
 }
 
@@ -85,7 +91,8 @@ static const char **texts(mw_graph *g, mw_value list, const char *field, uint32_
 {
     *count = length(list);
     const char **all = mw_arena_get(&g->arena, (*count + 1) * sizeof *all);
-    for (uint32_t i = 0; i < *count; i++) all[i] = text(g, field ? member(element(list, i), field) : element(list, i));
+    for (uint32_t i = 0; i < *count; i++)
+        all[i] = text(g, field ? member(element(list, i), field) : element(list, i));
     return all;
 }
 
@@ -103,7 +110,8 @@ static void read_declared(mw_graph *g, mw_declared *d, mw_value v, const mw_kind
     mw_assert(d->format && (d->source_kind || d->sink_kind)); /* Lua checked the names */
 }
 
-static void read_dead_letters(mw_graph *g, mw_value dead, const mw_kinds *kinds, const char *state_folder)
+static void read_dead_letters(mw_graph *g, mw_value dead, const mw_kinds *kinds,
+                              const char *state_folder)
 {
     mw_buffer json = {0}, path = {0};
     mw_value options = member(dead, "options");
@@ -175,8 +183,8 @@ static const char *flow_name(mw_graph *g, mw_value flow, const char *path)
     return copy;
 }
 
-mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t len, const char *flow_path,
-                        const char *state_folder, mw_error *error)
+mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t len,
+                        const char *flow_path, const char *state_folder, mw_error *error)
 {
     (void)error;
     *g = (mw_graph){0};
@@ -186,12 +194,14 @@ mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, si
     list = member(all, "sources");
     g->source_count = length(list);
     g->sources = mw_arena_get(&g->arena, (g->source_count + 1) * sizeof *g->sources);
-    for (uint32_t i = 0; i < g->source_count; i++) read_declared(g, &g->sources[i], element(list, i), kinds, 0);
+    for (uint32_t i = 0; i < g->source_count; i++)
+        read_declared(g, &g->sources[i], element(list, i), kinds, 0);
     list = member(all, "sinks");
     g->sink_count = length(list) + 1;
     g->sinks = mw_arena_get(&g->arena, g->sink_count * sizeof *g->sinks);
     read_dead_letters(g, member(all, "dead"), kinds, state_folder);
-    for (uint32_t i = 1; i < g->sink_count; i++) read_declared(g, &g->sinks[i], element(list, i - 1), kinds, 1);
+    for (uint32_t i = 1; i < g->sink_count; i++)
+        read_declared(g, &g->sinks[i], element(list, i - 1), kinds, 1);
     g->rule_names = texts(g, member(all, "rules"), "name", &g->rule_count);
     g->channel_names = texts(g, member(all, "channels"), "name", &g->channel_count);
     g->test_count = (uint32_t)member(all, "tests").number;
@@ -201,7 +211,8 @@ mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, si
     g->warnings = mw_arena_get(&g->arena, (g->warning_count + 1) * sizeof *g->warnings);
     for (uint32_t i = 0; i < g->warning_count; i++) {
         mw_buffer line = {0};
-        const char *where = text(g, member(element(list, i), "where")), *message = text(g, member(element(list, i), "message"));
+        const char *where = text(g, member(element(list, i), "where")),
+                   *message = text(g, member(element(list, i), "message"));
         mw_buffer_format(&line, "%s: %s", where ? where : "?", message ? message : "?");
         mw_buffer_append(&line, "", 1);
         g->warnings[i] = mw_arena_copy(&g->arena, line.bytes, line.len);

@@ -1,5 +1,6 @@
-/* graph.h: what a flow declares, as C works with it. Made once from the JSON of scripts/moonweir/graph.lua and not changed
- * after: any thread may read it. Texts belong to the graph. */
+/* graph.h: what a flow declares, as C works with it. Made once from the JSON of
+ * scripts/moonweir/graph.lua and not changed after: any thread may read it. Texts belong to the
+ * graph. */
 #ifndef MW_GRAPH_H
 #define MW_GRAPH_H
 
@@ -33,13 +34,14 @@ typedef struct mw_chain {
 
 typedef struct mw_graph {
     mw_arena arena;
-    const char *name;    /* of the flow */
-    char version[20];    /* a hash of the flow's files, in hexadecimal */
+    const char *name;             /* of the flow */
+    char version[20];             /* a hash of the flow's files, in hexadecimal */
     mw_declared *sources, *sinks; /* sinks[0] is that of the dead letters */
-    uint32_t source_count, sink_count, rule_count, channel_count, chain_count, test_count, warning_count;
+    uint32_t source_count, sink_count, rule_count, channel_count, chain_count, test_count,
+        warning_count;
     const char **rule_names;
     const char **channel_names;
-    mw_chain *chains;    /* those of the sources, then those of the channels */
+    mw_chain *chains;      /* those of the sources, then those of the channels */
     const char **warnings; /* "file:line: message" */
 } mw_graph;
 
@@ -52,8 +54,8 @@ typedef struct mw_kinds {
 /* JSON of all kinds, their options and the formats, for Lua and for the docs' tests. */
 void mw_kinds_json(const mw_kinds *kinds, mw_buffer *out);
 
-mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t len, const char *flow_path,
-                        const char *state_folder, mw_error *error);
+mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t len,
+                        const char *flow_path, const char *state_folder, mw_error *error);
 void mw_graph_close(mw_graph *g);
 
 #endif

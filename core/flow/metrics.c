@@ -1,4 +1,5 @@
-/* metrics.c: what a flow has counted: totals, and all of it in Prometheus' text format (version 0.0.4). */
+/* metrics.c: what a flow has counted: totals, and all of it in Prometheus' text format (version
+ * 0.0.4). */
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
@@ -33,18 +34,54 @@ static double sum_rules(const mw_flow *f, uint32_t i, rule_reader read)
     return sum;
 }
 
-static uint64_t source_events(const mw_source_host *h) { return mw_counted(&h->events); }
-static uint64_t source_bytes(const mw_source_host *h) { return mw_counted(&h->bytes); }
-static uint64_t source_rejected(const mw_source_host *h) { return mw_counted(&h->rejected); }
-static uint64_t source_dropped(const mw_source_host *h) { return mw_counted(&h->dropped); }
-static uint64_t sink_events(const mw_sink_host *h) { return mw_counted(&h->events); }
-static uint64_t sink_bytes(const mw_sink_host *h) { return mw_counted(&h->bytes); }
-static uint64_t sink_failed(const mw_sink_host *h) { return mw_counted(&h->failed); }
-static uint64_t sink_retried(const mw_sink_host *h) { return mw_counted(&h->retried); }
-static uint64_t sink_waiting(const mw_sink_host *h) { return mw_counted(&h->waiting); }
-static double rule_events(const mw_rule_count *c) { return c->events; }
-static double rule_filtered(const mw_rule_count *c) { return c->filtered; }
-static double rule_failed(const mw_rule_count *c) { return c->failed; }
+static uint64_t source_events(const mw_source_host *h)
+{
+    return mw_counted(&h->events);
+}
+static uint64_t source_bytes(const mw_source_host *h)
+{
+    return mw_counted(&h->bytes);
+}
+static uint64_t source_rejected(const mw_source_host *h)
+{
+    return mw_counted(&h->rejected);
+}
+static uint64_t source_dropped(const mw_source_host *h)
+{
+    return mw_counted(&h->dropped);
+}
+static uint64_t sink_events(const mw_sink_host *h)
+{
+    return mw_counted(&h->events);
+}
+static uint64_t sink_bytes(const mw_sink_host *h)
+{
+    return mw_counted(&h->bytes);
+}
+static uint64_t sink_failed(const mw_sink_host *h)
+{
+    return mw_counted(&h->failed);
+}
+static uint64_t sink_retried(const mw_sink_host *h)
+{
+    return mw_counted(&h->retried);
+}
+static uint64_t sink_waiting(const mw_sink_host *h)
+{
+    return mw_counted(&h->waiting);
+}
+static double rule_events(const mw_rule_count *c)
+{
+    return c->events;
+}
+static double rule_filtered(const mw_rule_count *c)
+{
+    return c->filtered;
+}
+static double rule_failed(const mw_rule_count *c)
+{
+    return c->failed;
+}
 
 mw_totals mw_flow_totals(const mw_flow *f)
 {
@@ -58,7 +95,8 @@ mw_totals mw_flow_totals(const mw_flow *f)
         t.out += sum_sinks(f, i, sink_events);
         t.bytes_out += sum_sinks(f, i, sink_bytes);
     }
-    for (uint32_t i = 0; i < f->graph.rule_count; i++) t.filtered += (uint64_t)sum_rules(f, i, rule_filtered);
+    for (uint32_t i = 0; i < f->graph.rule_count; i++)
+        t.filtered += (uint64_t)sum_rules(f, i, rule_filtered);
     t.dead = sum_sinks(f, 0, sink_events);
     return t;
 }
@@ -68,7 +106,8 @@ static void head(mw_buffer *out, const char *name, const char *type, const char 
     mw_buffer_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void sources(const mw_flow *f, mw_buffer *out, const char *name, const char *help, source_reader read)
+static void sources(const mw_flow *f, mw_buffer *out, const char *name, const char *help,
+                    source_reader read)
 {
     head(out, name, "counter", help);
     for (uint32_t i = 0; i < f->graph.source_count; i++)
@@ -76,7 +115,8 @@ static void sources(const mw_flow *f, mw_buffer *out, const char *name, const ch
                          (unsigned long long)sum_sources(f, i, read));
 }
 
-static void sinks(const mw_flow *f, mw_buffer *out, const char *name, const char *type, const char *help, sink_reader read)
+static void sinks(const mw_flow *f, mw_buffer *out, const char *name, const char *type,
+                  const char *help, sink_reader read)
 {
     head(out, name, type, help);
     for (uint32_t i = 0; i < f->graph.sink_count; i++)
@@ -84,11 +124,13 @@ static void sinks(const mw_flow *f, mw_buffer *out, const char *name, const char
                          (unsigned long long)sum_sinks(f, i, read));
 }
 
-static void rules(const mw_flow *f, mw_buffer *out, const char *name, const char *help, rule_reader read)
+static void rules(const mw_flow *f, mw_buffer *out, const char *name, const char *help,
+                  rule_reader read)
 {
     head(out, name, "counter", help);
     for (uint32_t i = 0; i < f->graph.rule_count; i++)
-        mw_buffer_format(out, "%s{rule=\"%s\"} %.0f\n", name, f->graph.rule_names[i], sum_rules(f, i, read));
+        mw_buffer_format(out, "%s{rule=\"%s\"} %.0f\n", name, f->graph.rule_names[i],
+                         sum_rules(f, i, read));
 }
 
 static void one(mw_buffer *out, const char *name, const char *type, const char *help, double value)
@@ -110,24 +152,36 @@ static double resident_bytes(void)
 void mw_flow_metrics(const mw_flow *f, mw_buffer *out)
 {
     head(out, "moonweir_flow_info", "gauge", "The flow and its version.");
-    mw_buffer_format(out, "moonweir_flow_info{flow=\"%s\",version=\"%s\"} 1\n", f->graph.name, f->graph.version);
-    sources(f, out, "moonweir_source_events_total", "Events whose consequences are all safe.", source_events);
+    mw_buffer_format(out, "moonweir_flow_info{flow=\"%s\",version=\"%s\"} 1\n", f->graph.name,
+                     f->graph.version);
+    sources(f, out, "moonweir_source_events_total", "Events whose consequences are all safe.",
+            source_events);
     sources(f, out, "moonweir_source_bytes_total", "Bytes read.", source_bytes);
-    sources(f, out, "moonweir_source_rejected_total", "Pieces of input that were no frame.", source_rejected);
-    sources(f, out, "moonweir_source_dropped_total", "Events lost before they were read (udp only).", source_dropped);
+    sources(f, out, "moonweir_source_rejected_total", "Pieces of input that were no frame.",
+            source_rejected);
+    sources(f, out, "moonweir_source_dropped_total",
+            "Events lost before they were read (udp only).", source_dropped);
     rules(f, out, "moonweir_rule_events_total", "Events that the rule saw.", rule_events);
-    rules(f, out, "moonweir_rule_filtered_total", "Events that the rule returned from without sending.", rule_filtered);
-    rules(f, out, "moonweir_rule_failed_total", "Events on which the rule failed; they are in the dead letters.", rule_failed);
+    rules(f, out, "moonweir_rule_filtered_total",
+          "Events that the rule returned from without sending.", rule_filtered);
+    rules(f, out, "moonweir_rule_failed_total",
+          "Events on which the rule failed; they are in the dead letters.", rule_failed);
     sinks(f, out, "moonweir_sink_events_total", "counter", "Events delivered.", sink_events);
     sinks(f, out, "moonweir_sink_bytes_total", "counter", "Bytes written.", sink_bytes);
-    sinks(f, out, "moonweir_sink_failed_total", "counter", "Events that can never be delivered; they are in the dead letters.", sink_failed);
-    sinks(f, out, "moonweir_sink_retries_total", "counter", "Tries that failed and were repeated.", sink_retried);
+    sinks(f, out, "moonweir_sink_failed_total", "counter",
+          "Events that can never be delivered; they are in the dead letters.", sink_failed);
+    sinks(f, out, "moonweir_sink_retries_total", "counter", "Tries that failed and were repeated.",
+          sink_retried);
     sinks(f, out, "moonweir_sink_queue_bytes", "gauge", "Bytes that wait.", sink_waiting);
-    one(out, "moonweir_checkpoints_total", "counter", "Checkpoints written.", (double)mw_counted(&f->checkpoints));
-    one(out, "moonweir_checkpoint_failures_total", "counter", "Checkpoints that could not be written.", (double)mw_counted(&f->checkpoint_failures));
+    one(out, "moonweir_checkpoints_total", "counter", "Checkpoints written.",
+        (double)mw_counted(&f->checkpoints));
+    one(out, "moonweir_checkpoint_failures_total", "counter",
+        "Checkpoints that could not be written.", (double)mw_counted(&f->checkpoint_failures));
     double lua = 0;
-    for (unsigned i = 0; f->shard && i < f->shards; i++) lua += (double)mw_counted(&f->shard[i].lua_bytes);
+    for (unsigned i = 0; f->shard && i < f->shards; i++)
+        lua += (double)mw_counted(&f->shard[i].lua_bytes);
     one(out, "moonweir_lua_bytes", "gauge", "Memory of the Lua states.", lua);
-    one(out, "moonweir_uptime_seconds", "gauge", "Time since the start.", (double)(mw_clock_steady_ns() - f->started_ns) / 1e9);
+    one(out, "moonweir_uptime_seconds", "gauge", "Time since the start.",
+        (double)(mw_clock_steady_ns() - f->started_ns) / 1e9);
     one(out, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
 }

@@ -77,7 +77,8 @@ static void on_wake(uv_async_t *handle)
     mw_post *p = b->post;
     mw_message m;
     for (unsigned from = 0; from < p->count; from++) {
-        lane *in = &p->lanes[from * p->count + b->index], *out = &p->lanes[b->index * p->count + from];
+        lane *in = &p->lanes[from * p->count + b->index],
+             *out = &p->lanes[b->index * p->count + from];
         size_t popped = 0;
         while (popped < RING_ROOM && mw_ring_pop(&in->ring, &m)) b->handler(b->self, m), popped++;
         if (popped == RING_ROOM) uv_async_send(&b->wake); /* the others get their turn first */

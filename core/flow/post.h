@@ -1,9 +1,10 @@
 /* post.h: messages between the loops of a flow.
  *
- * Every loop (the shards, and the control loop last) has a box. Between each two there is a single-producer ring, so that
- * nothing is locked and messages of one sender arrive in the order they were sent. A ring that is full spills into a list
- * of its sender, which goes on as the ring empties: what bounds it is the number of batches in flight.
- * Thread: `from` must be the calling thread's own box. */
+ * Every loop (the shards, and the control loop last) has a box. Between each two there is a
+ * single-producer ring, so that nothing is locked and messages of one sender arrive in the order
+ * they were sent. A ring that is full spills into a list of its sender, which goes on as the ring
+ * empties: what bounds it is the number of batches in flight. Thread: `from` must be the calling
+ * thread's own box. */
 #ifndef MW_POST_H
 #define MW_POST_H
 

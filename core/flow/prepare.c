@@ -1,5 +1,6 @@
-/* prepare.c: the first work on a batch: its frames become events, the fields that rules read are projected, what is no
- * valid event becomes a dead letter; then its first stage runs here or goes to the shards that own the keys. */
+/* prepare.c: the first work on a batch: its frames become events, the fields that rules read are
+ * projected, what is no valid event becomes a dead letter; then its first stage runs here or goes
+ * to the shards that own the keys. */
 #include "base/hash.h"
 #include "flow/flow_private.h"
 
@@ -26,9 +27,12 @@ void mw_prepare_project(mw_shard *s, uint32_t source)
     for (uint32_t row = 0; row < v->given; row++) {
         const mw_event *e = &v->events[row];
         if (e->dead) continue;
-        if (mw_projector_run(p, e->text, e->len, v->slots + (size_t)row * v->stride, &fault) == MW_OK) continue;
+        if (mw_projector_run(p, e->text, e->len, v->slots + (size_t)row * v->stride, &fault) ==
+            MW_OK)
+            continue;
         char why[200];
-        int n = snprintf(why, sizeof why, "not valid JSON: %s, at byte %zu of the event", fault.what, fault.at);
+        int n = snprintf(why, sizeof why, "not valid JSON: %s, at byte %zu of the event",
+                         fault.what, fault.at);
         reject(s, row, why, (size_t)n);
     }
 }
@@ -57,7 +61,9 @@ unsigned mw_prepare_owner(mw_shard *s, uint32_t chain, uint32_t stage, uint32_t 
     uint64_t h = 0;
     if (st->by_function) h = v->hashes[row];
     for (uint32_t i = 0; i < st->by_count; i++) {
-        uint64_t parts[2] = {h, hash_value(&v->slots[(size_t)row * v->stride + (size_t)s->key_paths[chain][stage][i]])};
+        uint64_t parts[2] = {
+            h,
+            hash_value(&v->slots[(size_t)row * v->stride + (size_t)s->key_paths[chain][stage][i]])};
         h = mw_hash(parts, sizeof parts);
     }
     return (unsigned)(h % KEY_GROUPS * s->flow->shards / KEY_GROUPS);
@@ -68,17 +74,20 @@ void mw_prepare(mw_shard *s, mw_batch *b)
     mw_source_host *home = b->owner;
     uint32_t source = home->index;
     const mw_chain *chain = &s->flow->graph.chains[source];
-    int ordered = home->source.kind->spread && s->flow->shards > 1;
+    int spread = home->source.kind->spread && s->flow->shards > 1;
     if (b->reject) mw_batch_add(b, b->block, b->len, b->block, b->len);
-    else b->stream->format->split(b);
+    else
+        b->stream->format->split(b);
     mw_batch_expect_replies(b);
     mw_view_begin(&s->view, b, &b->arena, b->events, b->count);
     if (b->reject) reject(s, 0, b->reject, strlen(b->reject));
     mw_prepare_project(s, source);
     int keyed = chain->count && (chain->stages[0].by_count || chain->stages[0].by_function);
-    if (keyed && s->flow->shards > 1) mw_run_hand_out(s, b, source, source, 0, ordered);
-    else mw_run_here(s, b, source, source, 0, ordered);
-    if (ordered) atomic_fetch_sub(&s->load, 1);
+    if (keyed && s->flow->shards > 1)
+        mw_run_hand_out(s, b, source, source, 0, spread || chain->count > 1);
+    else
+        mw_run_here(s, b, source, source, 0, spread);
+    if (spread) atomic_fetch_sub(&s->load, 1);
     mw_delivery_decided(s, b);
     mw_delivery_release(s, b);
 }

@@ -1,5 +1,5 @@
-/* run.c: runs a stage of rules over the events that the shard's view holds, and carries out its journal: lists to the
- * sinks' homes, answers to the batch, and the events to the next stage. */
+/* run.c: runs a stage of rules over the events that the shard's view holds, and carries out its
+ * journal: lists to the sinks' homes, answers to the batch, and the events to the next stage. */
 #include "flow/flow_private.h"
 
 #include <stdlib.h>
@@ -37,7 +37,8 @@ static void count_lines(mw_shard *s, mw_batch *b)
         const mw_send *line = &v->sends[i];
         if (is_for_sink(line, &s->flow->graph)) s->list_counts[sink_of(line)]++;
         if (mw_send_is_to(line, MW_TO_REPLY))
-            mw_batch_reply(b, v->events[line->row].origin, line->http_status, line->text, line->len);
+            mw_batch_reply(b, v->events[line->row].origin, line->http_status, line->text,
+                           line->len);
         else if (mw_send_is_to(line, MW_TO_DEAD))
             reply_with_error(s, b, line);
     }
@@ -48,7 +49,8 @@ static mw_list *new_list(mw_batch *b, uint32_t sink, uint32_t source, int ordere
     mw_list_item *item = malloc(sizeof *item + count * sizeof(mw_piece));
     mw_assert(item != NULL);
     item->order.number = b->sequence;
-    item->list = (mw_list){.batch = b, .sequence = b->sequence, .sink = sink, .source = source, .ordered = ordered};
+    item->list = (mw_list){
+        .batch = b, .sequence = b->sequence, .sink = sink, .source = source, .ordered = ordered};
     return &item->list;
 }
 
@@ -64,7 +66,8 @@ static void fill_lists(mw_shard *s)
         p->event = e->origin, p->rule = line->rule;
         p->options = line->options, p->options_len = line->options_len;
         if (line->text) p->text = line->text, p->len = line->len, p->raw = NULL, p->raw_len = 0;
-        else p->text = e->text, p->len = e->len, p->raw = e->raw, p->raw_len = e->raw_len;
+        else
+            p->text = e->text, p->len = e->len, p->raw = e->raw, p->raw_len = e->raw_len;
         list->bytes += p->len;
     }
 }
@@ -86,29 +89,33 @@ static void carry_out(mw_shard *s, mw_batch *b, uint32_t source, int ordered)
     uint32_t sinks = s->flow->graph.sink_count;
     count_lines(s, b);
     for (uint32_t i = 0; i < sinks; i++)
-        s->lists[i] = s->list_counts[i] || ordered ? new_list(b, i, source, ordered, s->list_counts[i]) : NULL;
+        s->lists[i] = s->list_counts[i] || ordered
+                          ? new_list(b, i, source, ordered, s->list_counts[i])
+                          : NULL;
     fill_lists(s);
     for (uint32_t i = 0; i < sinks; i++)
         if (s->lists[i]) send_list(s, s->lists[i]);
 }
 
-void mw_run_here(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered)
+void mw_run_here(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage,
+                 int ordered)
 {
-    const mw_chain *c = &s->flow->graph.chains[chain];
-    if (c->count) mw_lua_run(s->lua, chain, stage);
+    if (s->flow->graph.chains[chain].count) mw_lua_run(s->lua, chain, stage);
     mw_count(&s->decided, s->view.given);
     carry_out(s, b, source, ordered);
-    if (stage + 1 < c->count) {
-        s->view.send_count = 0, s->view.row = 0;
-        mw_run_hand_out(s, b, source, chain, stage + 1, 0);
-    }
 }
 
-static mw_run *new_run(mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered, uint32_t count)
+static mw_run *new_run(mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered,
+                       uint32_t count)
 {
     mw_run *r = malloc(sizeof *r + count * sizeof(mw_event));
     mw_assert(r != NULL);
-    *r = (mw_run){.order = {.number = b->sequence}, .batch = b, .chain = chain, .stage = stage, .source = source, .ordered = ordered};
+    *r = (mw_run){.order = {.number = b->sequence},
+                  .batch = b,
+                  .chain = chain,
+                  .stage = stage,
+                  .source = source,
+                  .ordered = ordered};
     mw_delivery_hold(b);
     if (atomic_load(&b->deciding)) atomic_fetch_add(&b->deciding, 1);
     return r;
@@ -117,10 +124,12 @@ static mw_run *new_run(mw_batch *b, uint32_t source, uint32_t chain, uint32_t st
 static void send_run(mw_shard *s, unsigned owner, mw_run *r)
 {
     if (owner == s->index) mw_shard_run(s, r);
-    else mw_post_send(s->flow->post, s->index, owner, (mw_message){.kind = MW_MSG_RUN, .body = r});
+    else
+        mw_post_send(s->flow->post, s->index, owner, (mw_message){.kind = MW_MSG_RUN, .body = r});
 }
 
-void mw_run_hand_out(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered)
+void mw_run_hand_out(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage,
+                     int ordered)
 {
     mw_view *v = &s->view;
     unsigned shards = s->flow->shards;
@@ -128,7 +137,8 @@ void mw_run_hand_out(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, 
     carry_out(s, b, source, 0); /* what was refused on the way */
     mw_run *runs[shards];
     for (unsigned i = 0; i < shards; i++) runs[i] = NULL;
-    for (unsigned i = 0; ordered && i < shards; i++) runs[i] = new_run(b, source, chain, stage, ordered, v->given);
+    for (unsigned i = 0; ordered && i < shards; i++)
+        runs[i] = new_run(b, source, chain, stage, ordered, v->given);
     for (uint32_t row = 0; row < v->given; row++) {
         if (v->events[row].dead) continue;
         unsigned owner = mw_prepare_owner(s, chain, stage, row);
@@ -146,26 +156,66 @@ static void release_arena(mw_garbage *g)
     free(g);
 }
 
-/* What a run on a shared batch allocates lives in an arena of its own, which the batch takes over. */
-static void run_shared(mw_shard *s, mw_run *r)
+/* What a run on a shared batch allocates lives in an arena of its own, which the batch takes over.
+ */
+static mw_arena *attach_arena(mw_batch *b, uint32_t count)
 {
     mw_garbage *g = malloc(sizeof *g + sizeof(mw_arena));
     mw_assert(g != NULL);
     g->release = release_arena;
     mw_arena *arena = (mw_arena *)(g + 1);
-    mw_arena_init(arena, r->count > 16 ? 16384 : 1024);
-    mw_batch_attach(r->batch, g);
-    mw_view_begin(&s->view, r->batch, arena, r->events, r->count);
-    mw_prepare_project(s, r->source);
-    mw_run_here(s, r->batch, r->source, r->chain, r->stage, 0);
+    mw_arena_init(arena, count > 16 ? 16384 : 1024);
+    mw_batch_attach(b, g);
+    return arena;
 }
 
 static void run_one(mw_shard *s, mw_run *r)
 {
-    if (r->count) run_shared(s, r);
+    int more = r->stage + 1 < s->flow->graph.chains[r->chain].count;
+    if (r->count || (more && r->ordered)) {
+        mw_view_begin(&s->view, r->batch, attach_arena(r->batch, r->count), r->events, r->count);
+        mw_prepare_project(s, r->source);
+        mw_run_here(s, r->batch, r->source, r->chain, r->stage, 0);
+        if (more) {
+            s->view.send_count = 0, s->view.row = 0;
+            mw_run_hand_out(s, r->batch, r->source, r->chain, r->stage + 1, r->ordered);
+        }
+    }
     mw_delivery_decided(s, r->batch);
     mw_delivery_release(s, r->batch);
     free(r);
+}
+
+static int by_origin(const void *a, const void *b)
+{
+    const mw_event *x = a, *y = b;
+    return x->origin < y->origin ? -1 : x->origin > y->origin;
+}
+
+/* Puts a part to those of its batch that came before; the whole run when it was the last. */
+static mw_run *gather(mw_shard *s, mw_stage_order *order, mw_run *part)
+{
+    mw_run **at = &order->gathering, *r;
+    while ((r = *at) && r->order.number != part->order.number) at = (mw_run **)&r->order.next;
+    if (!r) {
+        part->parts = 1;
+        part->order.next = (mw_sequenced *)order->gathering;
+        order->gathering = part;
+        return NULL;
+    }
+    mw_sequenced *next = r->order.next;
+    r = realloc(r, sizeof *r + (r->count + part->count) * sizeof(mw_event));
+    mw_assert(r != NULL);
+    *at = r;
+    memcpy(r->events + r->count, part->events, part->count * sizeof(mw_event));
+    r->count += part->count;
+    mw_delivery_decided(s, part->batch);
+    mw_delivery_release(s, part->batch);
+    free(part);
+    if (++r->parts < s->flow->shards) return NULL;
+    *at = (mw_run *)next;
+    qsort(r->events, r->count, sizeof(mw_event), by_origin);
+    return r;
 }
 
 void mw_run_received(mw_shard *s, mw_run *r)
@@ -174,9 +224,12 @@ void mw_run_received(mw_shard *s, mw_run *r)
         run_one(s, r);
         return;
     }
-    mw_sequencer *order = &s->run_orders[r->chain];
-    mw_sequencer_push(order, &r->order);
-    while ((r = (mw_run *)mw_sequencer_pop(order))) run_one(s, r);
+    mw_source_host *home = r->batch->owner;
+    mw_stage_order *order = &s->stage_orders[r->chain][r->stage][home->shard->index];
+    if (r->stage > 0) r = gather(s, order, r);
+    if (!r) return;
+    mw_sequencer_push(&order->sequence, &r->order);
+    while ((r = (mw_run *)mw_sequencer_pop(&order->sequence))) run_one(s, r);
 }
 
 int mw_run_route(void *host, mw_view *v, uint32_t row, uint32_t channel)

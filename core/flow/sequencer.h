@@ -1,7 +1,7 @@
 /* sequencer.h: puts things back into the order they were dealt out in.
  *
- * Each carries a number, counted from 0; they come in any order and leave in order of number. What waits is a list, which
- * is short: as long as the shards differ in speed. Thread: one. */
+ * Each carries a number, counted from 0; they come in any order and leave in order of number. What
+ * waits is a list, which is short: as long as the shards differ in speed. Thread: one. */
 #ifndef MW_SEQUENCER_H
 #define MW_SEQUENCER_H
 

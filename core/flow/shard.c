@@ -1,8 +1,9 @@
 /* shard.c: a shard: one thread, one libuv loop, one Lua state.
  *
- * A round of its loop: what sockets and other shards brought in is collected while the loop polls; then, in the check
- * phase, runs and batches are worked on, sinks are flushed, and what is done goes back to its source. While there is more
- * to do, an idle handle keeps the loop from sleeping. */
+ * A round of its loop: what sockets and other shards brought in is collected while the loop polls;
+ * then, in the check phase, runs and batches are worked on, sinks are flushed, and what is done
+ * goes back to its source. While there is more to do, an idle handle keeps the loop from sleeping.
+ */
 #include "flow/flow_private.h"
 
 #include <stdlib.h>
@@ -28,7 +29,8 @@ void mw_shard_enqueue(mw_shard *s, mw_batch *b)
 {
     b->next = NULL;
     if (s->work_last) s->work_last->next = b;
-    else s->work_first = b;
+    else
+        s->work_first = b;
     s->work_last = b;
     stay_awake(s);
 }
@@ -37,7 +39,8 @@ void mw_shard_run(mw_shard *s, mw_run *r)
 {
     r->order.next = NULL;
     if (s->runs_last) s->runs_last->order.next = &r->order;
-    else s->runs_first = r;
+    else
+        s->runs_first = r;
     s->runs_last = r;
     stay_awake(s);
 }
@@ -46,7 +49,8 @@ void mw_shard_finish(mw_shard *s, mw_batch *b)
 {
     b->next = NULL;
     if (s->done_last) s->done_last->next = b;
-    else s->done_first = b;
+    else
+        s->done_first = b;
     s->done_last = b;
     stay_awake(s);
 }
@@ -129,7 +133,8 @@ static void on_order(mw_shard *s, mw_message m)
         break;
     case MW_MSG_HURRY:
         for (uint32_t i = 0; i < f->graph.sink_count; i++)
-            if (s->sinks[i].open && s->sinks[i].sink.kind->drain) s->sinks[i].sink.kind->drain(&s->sinks[i].sink);
+            if (s->sinks[i].open && s->sinks[i].sink.kind->drain)
+                s->sinks[i].sink.kind->drain(&s->sinks[i].sink);
         break;
     case MW_MSG_FULL:
         set_full(s, (int)m.target);
@@ -186,9 +191,11 @@ static mw_status open_rules(mw_shard *s)
     s->view.counts = calloc(f->graph.rule_count + 1, sizeof *s->view.counts);
     s->projectors = calloc(f->graph.source_count, sizeof *s->projectors);
     mw_assert(s->view.counts && s->projectors);
-    for (uint32_t i = 0; i < f->graph.source_count; i++) s->projectors[i] = mw_projector_new(&s->paths);
+    for (uint32_t i = 0; i < f->graph.source_count; i++)
+        s->projectors[i] = mw_projector_new(&s->paths);
     s->lua = mw_lua_new(&s->view);
-    mw_status status = mw_lua_load(s->lua, f->options.path, f->kinds_json.bytes, &graph, &len, &s->error);
+    mw_status status =
+        mw_lua_load(s->lua, f->options.path, f->kinds_json.bytes, &graph, &len, &s->error);
     return status == MW_OK ? mw_lua_build(s->lua, &s->error) : status;
 }
 
@@ -207,17 +214,20 @@ static int32_t learn_path(mw_paths *paths, const char *name)
 static void open_keys(mw_shard *s)
 {
     mw_graph *g = &s->flow->graph;
-    s->run_orders = calloc(g->chain_count, sizeof *s->run_orders);
+    s->stage_orders = calloc(g->chain_count, sizeof *s->stage_orders);
     s->key_paths = calloc(g->chain_count, sizeof *s->key_paths);
-    mw_assert(s->run_orders && s->key_paths);
+    mw_assert(s->stage_orders && s->key_paths);
     for (uint32_t i = 0; i < g->chain_count; i++) {
         s->key_paths[i] = calloc(g->chains[i].count + 1, sizeof **s->key_paths);
-        mw_assert(s->key_paths[i] != NULL);
+        s->stage_orders[i] = calloc(g->chains[i].count + 1, sizeof **s->stage_orders);
+        mw_assert(s->key_paths[i] && s->stage_orders[i]);
         for (uint32_t j = 0; j < g->chains[i].count; j++) {
             const mw_stage *stage = &g->chains[i].stages[j];
             int32_t *paths = s->key_paths[i][j] = calloc(stage->by_count + 1, sizeof *paths);
-            mw_assert(paths != NULL);
-            for (uint32_t k = 0; k < stage->by_count; k++) paths[k] = learn_path(&s->paths, stage->by[k]);
+            s->stage_orders[i][j] = calloc(s->flow->shards, sizeof(mw_stage_order));
+            mw_assert(paths && s->stage_orders[i][j]);
+            for (uint32_t k = 0; k < stage->by_count; k++)
+                paths[k] = learn_path(&s->paths, stage->by[k]);
         }
     }
 }
@@ -251,11 +261,15 @@ static void close_all(mw_shard *s)
     mw_graph *g = &s->flow->graph;
     for (uint32_t i = 0; i < g->source_count; i++) mw_projector_free(s->projectors[i]);
     for (uint32_t i = 0; s->key_paths && i < g->chain_count; i++) {
-        for (uint32_t j = 0; j < g->chains[i].count; j++) free(s->key_paths[i][j]);
+        for (uint32_t j = 0; j < g->chains[i].count; j++) {
+            free(s->key_paths[i][j]);
+            free(s->stage_orders[i][j]);
+        }
         free(s->key_paths[i]);
+        free(s->stage_orders[i]);
     }
     free(s->key_paths);
-    free(s->run_orders);
+    free(s->stage_orders);
     free(s->projectors);
     mw_lua_free(s->lua);
     mw_view_close(&s->view);

@@ -1,8 +1,9 @@
-/* sink_host.c: the router's side of a sink: lists in, in order where order is kept; what is written, done or failed; and
- * push-back when too much waits (the sink half of plugin.h). */
+/* sink_host.c: the router's side of a sink: lists in, in order where order is kept; what is
+ * written, done or failed; and push-back when too much waits (the sink half of plugin.h). */
 #include "base/log.h"
 #include "flow/flow_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,7 +102,8 @@ void mw_sink_done(mw_sink *k, mw_list *l)
     free(item_of(l));
 }
 
-/* The dead letter is a list of one piece to the sink of dead letters; its text hangs on the batch. */
+/* The dead letter is a list of one piece to the sink of dead letters; its text hangs on the batch.
+ */
 typedef struct letter {
     mw_garbage garbage;
     char text[];
@@ -126,13 +128,19 @@ void mw_sink_fail(mw_sink *k, mw_list *list, uint32_t piece, const char *why)
     memcpy(text->text, h->scratch.bytes, h->scratch.len);
     text->garbage.release = release_letter;
     mw_batch_attach(list->batch, &text->garbage);
-    item->list = (mw_list){.batch = list->batch, .sequence = list->sequence, .source = list->source, .count = 1, .bytes = h->scratch.len};
-    item->list.pieces[0] = (mw_piece){.text = text->text, .len = (uint32_t)h->scratch.len, .event = p->event, .rule = p->rule};
+    item->list = (mw_list){.batch = list->batch,
+                           .sequence = list->sequence,
+                           .source = list->source,
+                           .count = 1,
+                           .bytes = h->scratch.len};
+    item->list.pieces[0] = (mw_piece){
+        .text = text->text, .len = (uint32_t)h->scratch.len, .event = p->event, .rule = p->rule};
     mw_delivery_hold(list->batch);
     unsigned home = s->flow->sink_homes[0];
     if (home == s->index) mw_sink_host_take(&s->sinks[0], item);
     else
-        mw_post_send(s->flow->post, s->index, home, (mw_message){.kind = MW_MSG_LIST, .target = 0, .body = item});
+        mw_post_send(s->flow->post, s->index, home,
+                     (mw_message){.kind = MW_MSG_LIST, .target = 0, .body = item});
     mw_count(&h->failed, 1);
 }
 
@@ -162,9 +170,19 @@ void mw_sink_wrote(mw_sink *k, uint64_t bytes)
     mw_count(&host_of(k)->bytes, bytes);
 }
 
-const char *mw_sink_source(mw_sink *k, const mw_list *l)
+void mw_sink_identify(mw_sink *k, const mw_list *l, const mw_piece *p, char *to, size_t room)
 {
-    return host_of(k)->shard->flow->graph.sources[l->source].name;
+    mw_flow *f = host_of(k)->shard->flow;
+    const mw_batch *b = l->batch;
+    const mw_partition *partition = b->partition;
+    uint64_t place = (uint64_t)(p - l->pieces);
+    if (partition)
+        snprintf(to, room, "%s/%s/%s/%llu/%u/%llu", f->graph.name, k->name, partition->key,
+                 (unsigned long long)b->position, p->event, (unsigned long long)place);
+    else /* what cannot be read again is told apart by when the router was started */
+        snprintf(to, room, "%s/%s/%s/%llx/%llu/%llu", f->graph.name, k->name,
+                 f->graph.sources[l->source].name, (unsigned long long)f->started_wall_ns,
+                 (unsigned long long)l->sequence, (unsigned long long)place);
 }
 
 /* ---- what is written ---- */

@@ -1,4 +1,5 @@
-/* source_host.c: the router's side of a source: batches out, push-back, partitions (the source half of plugin.h). */
+/* source_host.c: the router's side of a source: batches out, push-back, partitions (the source half
+ * of plugin.h). */
 #include "base/clock.h"
 #include "base/log.h"
 #include "flow/flow_private.h"
@@ -74,7 +75,8 @@ int mw_source_is_full(const mw_source *s)
 /* Resumes only when a quarter is free, so that it does not flutter. */
 void mw_source_host_check_full(mw_source_host *h)
 {
-    int full = h->full ? h->in_flight_bytes > h->in_flight_max / 4 * 3 || h->shard->is_full : mw_source_is_full(&h->source);
+    int full = h->full ? h->in_flight_bytes > h->in_flight_max / 4 * 3 || h->shard->is_full
+                       : mw_source_is_full(&h->source);
     if (full == h->full) return;
     h->full = full;
     if (h->ended) return;
@@ -109,8 +111,8 @@ void mw_source_untake(mw_source *s, mw_batch *b)
     h->spares++;
 }
 
-/* Large batches are kept in reach of the other shards, a few each; what they have enough of is worked on at home, which
- * also reads. */
+/* Large batches are kept in reach of the other shards, a few each; what they have enough of is
+ * worked on at home, which also reads. */
 static mw_shard *choose_shard(mw_source_host *h)
 {
     mw_flow *f = h->shard->flow;
@@ -138,7 +140,8 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
     if (p) {
         b->epoch = p->epoch;
         if (p->newest) p->newest->after = b;
-        else p->oldest = b;
+        else
+            p->oldest = b;
         p->newest = b;
     }
     b->weight = b->len + BATCH_WEIGHT;
@@ -150,7 +153,8 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
     }
     if (where == h->shard) mw_shard_enqueue(where, b);
     else
-        mw_post_send(f->post, h->shard->index, where->index, (mw_message){.kind = MW_MSG_BATCH, .body = b});
+        mw_post_send(f->post, h->shard->index, where->index,
+                     (mw_message){.kind = MW_MSG_BATCH, .body = b});
     mw_source_host_check_full(h);
 }
 
@@ -163,8 +167,8 @@ void mw_source_host_returned(mw_source_host *h, mw_batch *b)
     report_empty(h);
 }
 
-void mw_source_reject(mw_source *s, mw_partition *p, mw_stream *stream, uint64_t position, uint64_t end_position,
-                      const char *bytes, size_t len, const char *why)
+void mw_source_reject(mw_source *s, mw_partition *p, mw_stream *stream, uint64_t position,
+                      uint64_t end_position, const char *bytes, size_t len, const char *why)
 {
     mw_source_host *h = host_of(s);
     mw_batch *b = mw_source_take(s, len);
@@ -177,7 +181,8 @@ void mw_source_reject(mw_source *s, mw_partition *p, mw_stream *stream, uint64_t
     b->stream = stream;
     b->reject = mw_arena_copy(&b->arena, why, strlen(why) + 1);
     mw_count(&h->rejected, 1);
-    mw_log(MW_WARN, s->name, "%s (at byte %llu; kept in the dead letters)", why, (unsigned long long)position);
+    mw_log(MW_WARN, s->name, "%s (at byte %llu; kept in the dead letters)", why,
+           (unsigned long long)position);
     mw_source_give(s, b, p);
 }
 
@@ -201,6 +206,18 @@ void mw_source_failed(mw_source *s, const char *why)
 void mw_source_dropped(mw_source *s, uint64_t events)
 {
     mw_count(&host_of(s)->dropped, events);
+}
+
+int *mw_source_lock_shared(mw_source *s)
+{
+    mw_source_host *h = host_of(s);
+    pthread_mutex_lock(&h->shard->flow->shared_lock);
+    return &h->shard->flow->shared[h->index];
+}
+
+void mw_source_unlock_shared(mw_source *s)
+{
+    pthread_mutex_unlock(&host_of(s)->shard->flow->shared_lock);
 }
 
 void mw_source_read(mw_source *s, uint64_t bytes)
@@ -248,7 +265,8 @@ mw_partition *mw_source_partition(mw_source *s, const char *key)
     return p;
 }
 
-int mw_partition_known(const mw_partition *p, uint64_t *position, const char **note, size_t *note_len)
+int mw_partition_known(const mw_partition *p, uint64_t *position, const char **note,
+                       size_t *note_len)
 {
     *position = p->start;
     if (note) *note = p->note, *note_len = p->note_len;

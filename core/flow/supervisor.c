@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 enum { BACK_OFF_MS = 100, BACK_OFF_MS_MAX = 30000 };
-static const int64_t young_ns = 10000000000; /* a child that lived longer starts the back-off anew */
+static const int64_t young_ns =
+    10000000000; /* a child that lived longer starts the back-off anew */
 
 static void block_signals(sigset_t *old)
 {
@@ -85,8 +86,9 @@ int mw_supervise(int (*work)(void *arg), void *arg)
         if (WIFEXITED(status)) return WEXITSTATUS(status);
         if (ending) return 1;
         if (mw_clock_steady_ns() - started_ns > young_ns) back_off_ms = BACK_OFF_MS;
-        mw_log(MW_ERROR, "supervisor", "the router died of signal %d; it is started again from its checkpoint in %lld ms", WTERMSIG(status),
-               (long long)back_off_ms);
+        mw_log(MW_ERROR, "supervisor",
+               "the router died of signal %d; it is started again from its checkpoint in %lld ms",
+               WTERMSIG(status), (long long)back_off_ms);
         if (sleep_or_end(back_off_ms)) return 1;
         back_off_ms = back_off_ms * 2 < BACK_OFF_MS_MAX ? back_off_ms * 2 : BACK_OFF_MS_MAX;
     }

@@ -1,8 +1,9 @@
 /* supervisor.h: a process that keeps another one running.
  *
- * The work runs in a child; the parent passes signals on and, when the child dies of a crash (a signal it was not sent by
- * us to end with), starts it again, waiting longer each time it dies young. A child that exits by itself ends both, with
- * its code. When the parent dies, the child is told to drain. */
+ * The work runs in a child; the parent passes signals on and, when the child dies of a crash (a
+ * signal it was not sent by us to end with), starts it again, waiting longer each time it dies
+ * young. A child that exits by itself ends both, with its code. When the parent dies, the child is
+ * told to drain. */
 #ifndef MW_SUPERVISOR_H
 #define MW_SUPERVISOR_H
 

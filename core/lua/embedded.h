@@ -1,4 +1,5 @@
-/* embedded.h: the Lua runtime as bytecode inside the program; the table is made by the build from scripts/. */
+/* embedded.h: the Lua runtime as bytecode inside the program; the table is made by the build from
+ * scripts/. */
 #ifndef MW_EMBEDDED_H
 #define MW_EMBEDDED_H
 

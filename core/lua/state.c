@@ -46,7 +46,8 @@ static void open_runtime(lua_State *L, mw_view *view)
     luaL_openlibs(L);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaders");
-    for (int i = (int)lua_objlen(L, -1); i >= 2; i--) { /* behind package.preload, before the path's */
+    for (int i = (int)lua_objlen(L, -1); i >= 2;
+         i--) { /* behind package.preload, before the path's */
         lua_rawgeti(L, -1, i);
         lua_rawseti(L, -2, i + 1);
     }
@@ -110,7 +111,8 @@ static mw_status fail_with_top(lua_State *L, mw_error *error)
     return MW_CONFIG;
 }
 
-mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, const char **graph, size_t *len, mw_error *error)
+mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, const char **graph,
+                      size_t *len, mw_error *error)
 {
     lua_State *L = l->L;
     push_runtime(L, "load");
@@ -146,8 +148,8 @@ static void push_function(mw_lua *l, int list, uint32_t chain, uint32_t stage)
     lua_pop(l->L, 1);
 }
 
-/* A driver contains what its rules do. What is left is memory that cannot be had in the driver itself: the row it was at
- * becomes a dead letter, and it goes on behind it. */
+/* A driver contains what its rules do. What is left is memory that cannot be had in the driver
+ * itself: the row it was at becomes a dead letter, and it goes on behind it. */
 static void run_contained(mw_lua *l, int list, uint32_t chain, uint32_t stage)
 {
     lua_State *L = l->L;

@@ -76,7 +76,8 @@ void mw_view_find(mw_view *v, uint32_t row, int32_t path)
     while (depth > 0 && (value.kind == MW_OBJECT || value.kind == MW_ARRAY)) {
         const mw_path *step = &v->paths->paths[chain[--depth]];
         if ((step->index == 0) != (value.kind == MW_OBJECT)) value.kind = MW_ABSENT;
-        else value = mw_json_member(value.text, value.len, step->key, step->key_len, step->index);
+        else
+            value = mw_json_member(value.text, value.len, step->key, step->key_len, step->index);
         if (value.kind == MW_ABSENT) break;
     }
     if (depth > 0) value.kind = MW_ABSENT;
@@ -100,10 +101,12 @@ void mw_view_learned(mw_view *v)
     reserve_slots(v, v->count);
     for (uint32_t row = 0; row < v->count; row++)
         if (!v->events[row].dead)
-            mw_json_scan(v->events[row].text, v->events[row].len, v->paths, v->slots + (size_t)row * v->stride, &fault);
+            mw_json_scan(v->events[row].text, v->events[row].len, v->paths,
+                         v->slots + (size_t)row * v->stride, &fault);
 }
 
-int mw_view_next(mw_view *v, const char *text, size_t len, size_t *cursor, mw_value *key, mw_value *value)
+int mw_view_next(mw_view *v, const char *text, size_t len, size_t *cursor, mw_value *key,
+                 mw_value *value)
 {
     (void)v;
     return mw_json_next(text, len, cursor, key, value);
@@ -154,7 +157,8 @@ void mw_view_edit_end(mw_view *v, int remove)
     const char **keys = mw_arena_get(v->arena, depth * sizeof *keys);
     uint32_t *lens = mw_arena_get(v->arena, depth * sizeof *lens);
     uint32_t *indices = mw_arena_get(v->arena, depth * sizeof *indices);
-    for (uint32_t i = 0; i < depth; i++) keys[i] = steps[i].key, lens[i] = steps[i].len, indices[i] = steps[i].index;
+    for (uint32_t i = 0; i < depth; i++)
+        keys[i] = steps[i].key, lens[i] = steps[i].len, indices[i] = steps[i].index;
     mw_edit e = {.keys = keys, .key_lens = lens, .indices = indices, .depth = depth};
     if (!remove) {
         e.text_len = (uint32_t)v->out.len;
@@ -169,8 +173,8 @@ int mw_view_edit_finish(mw_view *v, uint32_t row, mw_send *line)
 {
     mw_error error = {0};
     v->out.len = 0;
-    if (mw_json_splice(&v->out, v->events[row].text, v->events[row].len, (const mw_edit *)v->edits.bytes, v->edit_count,
-                       &error) != MW_OK) {
+    if (mw_json_splice(&v->out, v->events[row].text, v->events[row].len,
+                       (const mw_edit *)v->edits.bytes, v->edit_count, &error) != MW_OK) {
         v->out.len = 0;
         mw_buffer_text(&v->out, error.message);
         return 0;
@@ -223,7 +227,8 @@ void mw_view_meta(mw_view *v, uint32_t row)
     v->meta(v->host, v, row, &v->out);
 }
 
-void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why, size_t len)
+void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why,
+                  size_t len)
 {
     for (uint32_t i = mark; i < v->send_count; i++)
         if (mw_send_is_to(&v->sends[i], MW_TO_CHANNEL)) v->pending--;

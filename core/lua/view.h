@@ -1,9 +1,11 @@
-/* view.h: what a shard's Lua state sees of a run, and the journal in which it says what should become of the events.
+/* view.h: what a shard's Lua state sees of a run, and the journal in which it says what should
+ * become of the events.
  *
- * Lua reads and writes this struct through the FFI; its layout is repeated in scripts/moonweir/core.lua. A run gives it a
- * set of events (rows); rules append to the journal, and nothing leaves before the run is over, so that what a failing
- * rule sent can be taken back. The functions below are called from Lua and belong to the thread of the view's shard.
- * Rows that rules make (events sent to channels) are appended behind those of the run. */
+ * Lua reads and writes this struct through the FFI; its layout is repeated in
+ * scripts/moonweir/core.lua. A run gives it a set of events (rows); rules append to the journal,
+ * and nothing leaves before the run is over, so that what a failing rule sent can be taken back.
+ * The functions below are called from Lua and belong to the thread of the view's shard. Rows that
+ * rules make (events sent to channels) are appended behind those of the run. */
 #ifndef MW_VIEW_H
 #define MW_VIEW_H
 
@@ -14,9 +16,10 @@
 #include "event/paths.h"
 #include "lua/when.h"
 
-/* Whom a line of the journal is for: a sink by number, or one of these (added to a channel's number where it says so). */
+/* Whom a line of the journal is for: a sink by number, or one of these (added to a channel's number
+ * where it says so). */
 enum {
-    MW_TO_NOBODY = 0x7fffffff,  /* taken back, or done with */
+    MW_TO_NOBODY = 0x7fffffff, /* taken back, or done with */
     MW_TO_REPLY = 0x40000000,
     MW_TO_CHANNEL = 0x20000000, /* + channel */
     MW_TO_DEAD = 0x10000000,    /* text: a dead letter */
@@ -51,41 +54,43 @@ typedef struct mw_view {
     uint32_t stride;     /* slots a row */
     uint32_t send_count;
     uint32_t send_room;
-    uint32_t rule;       /* number of the rule that runs */
-    uint32_t pending;    /* channel lines since the row began */
+    uint32_t rule;    /* number of the rule that runs */
+    uint32_t pending; /* channel lines since the row began */
     uint32_t shards;
-    uint32_t overlaid;   /* the rule that runs has assigned to its event */
+    uint32_t overlaid; /* the rule that runs has assigned to its event */
     mw_value *slots;
     mw_event *events;
     mw_send *sends;
     mw_rule_count *counts;
-    uint64_t *hashes;    /* of the rows' keys, where `by` is a function */
-    uint32_t *matched;   /* result of mw_view_match */
-    double now;          /* seconds since 1970: the time of the batch */
-    mw_buffer out;       /* where Lua writes JSON */
-    mw_value found;      /* result of mw_view_find */
+    uint64_t *hashes;  /* of the rows' keys, where `by` is a function */
+    uint32_t *matched; /* result of mw_view_match */
+    double now;        /* seconds since 1970: the time of the batch */
+    mw_buffer out;     /* where Lua writes JSON */
+    mw_value found;    /* result of mw_view_find */
     /* the rest is C's */
     mw_batch *batch;
-    mw_arena *arena;     /* what the run allocates for the batch */
+    mw_arena *arena; /* what the run allocates for the batch */
     mw_paths *paths;
     mw_projector *projector; /* for rows that rules made */
     const char *const *rule_names;
     uint32_t slots_room, events_room, hashes_room, matched_room, sends_max;
-    int events_own;      /* events is ours: it was copied to grow */
+    int events_own; /* events is ours: it was copied to grow */
     mw_event *own_events;
     mw_when **whens;
     uint32_t when_count;
     mw_buffer edits, keys, dead;
     uint32_t edit_count;
-    void *host;          /* the shard */
+    void *host; /* the shard */
     int (*route)(void *host, struct mw_view *view, uint32_t row, uint32_t channel);
-    void (*dead_letter)(void *host, struct mw_view *view, mw_buffer *out, uint32_t row, uint32_t rule, const char *why, size_t len);
+    void (*dead_letter)(void *host, struct mw_view *view, mw_buffer *out, uint32_t row,
+                        uint32_t rule, const char *why, size_t len);
     void (*meta)(void *host, struct mw_view *view, uint32_t row, mw_buffer *out);
 } mw_view;
 
 void mw_view_init(mw_view *v, mw_paths *paths);
 void mw_view_close(mw_view *v);
-/* Points the view at the events of a run; they are borrowed. `arena` lives as long as the batch. Slots are not filled. */
+/* Points the view at the events of a run; they are borrowed. `arena` lives as long as the batch.
+ * Slots are not filled. */
 void mw_view_begin(mw_view *v, mw_batch *b, mw_arena *arena, mw_event *events, uint32_t count);
 
 /* Room for a hash a row of the run in v->hashes. */
@@ -96,16 +101,19 @@ void mw_view_grow(mw_view *v);
 void mw_view_find(mw_view *v, uint32_t row, int32_t path);
 int32_t mw_view_path_key(mw_view *v, int32_t parent, const char *key, size_t len);
 int32_t mw_view_path_index(mw_view *v, int32_t parent, uint32_t index);
-/* A path was learned: the rows get slots for it at once, so that compiled rules need know one way to read only. */
+/* A path was learned: the rows get slots for it at once, so that compiled rules need know one way
+ * to read only. */
 void mw_view_learned(mw_view *v);
-/* The children of a value's text: iteration for decoding. 0 at the end; the member's value in v->found, its key in *key. */
-int mw_view_next(mw_view *v, const char *text, size_t len, size_t *cursor, mw_value *key, mw_value *value);
+/* The children of a value's text: iteration for decoding. 0 at the end; the member's value in
+ * v->found, its key in *key. */
+int mw_view_next(mw_view *v, const char *text, size_t len, size_t *cursor, mw_value *key,
+                 mw_value *value);
 /* Text that an escaped value means, into v->out from its start. */
 void mw_view_unescape(mw_view *v, const char *text, size_t len);
 
-/* Edits of one event: begin, then for each edit its keys (from the root) and `set` with the value that v->out holds (or
- * remove), then finish, which leaves the new text in v->sends[n] as the text of journal line n. 0, with the reason in
- * v->out, when an edit is impossible. */
+/* Edits of one event: begin, then for each edit its keys (from the root) and `set` with the value
+ * that v->out holds (or remove), then finish, which leaves the new text in v->sends[n] as the text
+ * of journal line n. 0, with the reason in v->out, when an edit is impossible. */
 void mw_view_edit_begin(mw_view *v);
 void mw_view_edit_key(mw_view *v, const char *key, size_t len);
 void mw_view_edit_index(mw_view *v, uint32_t index);
@@ -121,7 +129,8 @@ int mw_view_route(mw_view *v, uint32_t row, uint32_t channel);
 /* What the row's source knows of it, as JSON in v->out. */
 void mw_view_meta(mw_view *v, uint32_t row);
 /* A rule failed: its lines from `mark` on are taken back and a dead letter takes their place. */
-void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why, size_t len);
+void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why,
+                  size_t len);
 /* Which of the rules of an indexed group want the row: their numbers in v->matched, ascending. */
 uint32_t mw_view_match(mw_view *v, uint32_t group, uint32_t row);
 uint32_t mw_view_when_add(mw_view *v);

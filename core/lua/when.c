@@ -26,9 +26,9 @@ struct mw_when {
     uint32_t *starts; /* first test of the n-th rule; one more at the end */
     uint32_t *rules;  /* numbers */
     size_t rule_count;
-    filed *table;     /* open addressing; rule is an index into rules; a free place has path -1 */
+    filed *table; /* open addressing; rule is an index into rules; a free place has path -1 */
     size_t mask;
-    int32_t *paths;   /* those that are looked up */
+    int32_t *paths; /* those that are looked up */
     size_t path_count;
 };
 
@@ -58,14 +58,16 @@ static uint64_t hash_value(int32_t path, uint32_t kind, double number, const cha
     return mw_hash(parts, sizeof parts);
 }
 
-void mw_when_add(mw_when *w, uint32_t rule, int32_t path, uint32_t kind, double number, const char *text, size_t len)
+void mw_when_add(mw_when *w, uint32_t rule, int32_t path, uint32_t kind, double number,
+                 const char *text, size_t len)
 {
     if (w->count == w->room) {
         w->room = w->room ? w->room * 2 : 64;
         w->tests = realloc(w->tests, w->room * sizeof *w->tests);
         mw_assert(w->tests != NULL);
     }
-    w->tests[w->count++] = (test){.rule = rule, .path = path, .hash = hash_value(path, kind, number, text, len)};
+    w->tests[w->count++] =
+        (test){.rule = rule, .path = path, .hash = hash_value(path, kind, number, text, len)};
 }
 
 static int by_rule_and_path(const void *a, const void *b)
@@ -87,7 +89,9 @@ static size_t distinct(const mw_when *w, const test *sorted, int32_t path)
 {
     size_t n = 0;
     for (size_t i = 0; i < w->count; i++)
-        if (sorted[i].path == path && (i == 0 || sorted[i - 1].path != path || sorted[i - 1].hash != sorted[i].hash)) n++;
+        if (sorted[i].path == path &&
+            (i == 0 || sorted[i - 1].path != path || sorted[i - 1].hash != sorted[i].hash))
+            n++;
     return n;
 }
 

@@ -1,4 +1,5 @@
-/* discard.c: takes everything and keeps nothing: for measuring, and for what is meant to go nowhere but be counted. */
+/* discard.c: takes everything and keeps nothing: for measuring, and for what is meant to go nowhere
+ * but be counted. */
 #include <moonweir/plugin.h>
 
 static const mw_option options[] = {{0}};

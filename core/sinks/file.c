@@ -1,7 +1,8 @@
 /* file.c (sink): files, appended to. The path may hold {field}: one file for each value.
  *
- * An event is safe when its bytes are with the operating system (they survive a crash of the router), or, with `sync`, on
- * the disk (they survive a loss of power): "always" syncs before anything is acknowledged, a duration at most that late. */
+ * An event is safe when its bytes are with the operating system (they survive a crash of the
+ * router), or, with `sync`, on the disk (they survive a loss of power): "always" syncs before
+ * anything is acknowledged, a duration at most that late. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "event/template.h"
@@ -23,8 +24,11 @@ static const mw_option rotate_options[] = {
 
 static const mw_option options[] = {
     {"path", MW_OPT_TEXT, "!", "where to write; {field} stands for the field's value", NULL, NULL},
-    {"rotate", MW_OPT_TABLE, NULL, "when to begin a new file: PATH becomes PATH.1, PATH.1 becomes PATH.2", NULL, rotate_options},
-    {"sync", MW_OPT_TEXT, "never", "when bytes are forced to the disk: \"never\", \"always\", or a duration such as \"1s\"", NULL, NULL},
+    {"rotate", MW_OPT_TABLE, NULL,
+     "when to begin a new file: PATH becomes PATH.1, PATH.1 becomes PATH.2", NULL, rotate_options},
+    {"sync", MW_OPT_TEXT, "never",
+     "when bytes are forced to the disk: \"never\", \"always\", or a duration such as \"1s\"", NULL,
+     NULL},
     {0},
 };
 
@@ -39,7 +43,7 @@ typedef struct files {
     int64_t sync_every_ns; /* 0: never */
     mw_list *written;      /* rendered into outputs, not yet written to files */
     mw_list **written_end;
-    mw_list *unsynced;     /* written, wait for a sync */
+    mw_list *unsynced; /* written, wait for a sync */
     mw_list **unsynced_end;
     size_t pending;
     uv_timer_t retry, tick;
@@ -203,11 +207,14 @@ static void on_synced(uv_work_t *work, int status)
     f->sync_running = 0;
     mw_list *lists = f->syncing;
     f->syncing = NULL;
-    if (f->sync_failed) mw_log(MW_ERROR, f->sink->name, "the disk would not sync; its files may be incomplete after a loss of power");
+    if (f->sync_failed)
+        mw_log(MW_ERROR, f->sink->name,
+               "the disk would not sync; its files may be incomplete after a loss of power");
     f->sync_failed = 0;
     answer(f, lists);
     if (f->closing) finish_close(f);
-    else if (f->unsynced) start_sync(f);
+    else if (f->unsynced)
+        start_sync(f);
 }
 
 /* Descriptors are duplicated: a file may be closed or rotated meanwhile. */
@@ -239,7 +246,8 @@ static void on_tick(uv_timer_t *timer)
     mw_error error;
     int64_t now = mw_clock_steady_ns();
     for (mw_output *o = f->outputs; o && f->rotation.age_ns; o = o->next)
-        if (!o->pending.len && mw_output_rotate(o, &f->rotation, now, &error) != MW_OK) mw_log(MW_ERROR, f->sink->name, "%s", error.message);
+        if (!o->pending.len && mw_output_rotate(o, &f->rotation, now, &error) != MW_OK)
+            mw_log(MW_ERROR, f->sink->name, "%s", error.message);
     if (f->sync_every_ns) start_sync(f);
 }
 
@@ -258,10 +266,15 @@ static mw_status read_sync(files *f, mw_error *error)
     f->sync_always = strcmp(text, "always") == 0;
     if (f->sync_always) return MW_OK;
     double n = strtod(text, &unit);
-    double factor = strcmp(unit, "ms") == 0 ? 1e6 : strcmp(unit, "s") == 0 ? 1e9 : strcmp(unit, "m") == 0 ? 60e9 : 0;
+    double factor = strcmp(unit, "ms") == 0  ? 1e6
+                    : strcmp(unit, "s") == 0 ? 1e9
+                    : strcmp(unit, "m") == 0 ? 60e9
+                                             : 0;
     f->sync_every_ns = (int64_t)(n * factor);
     if (f->sync_every_ns > 0) return MW_OK;
-    return mw_fail(error, MW_CONFIG, "'sync' must be \"never\", \"always\" or a duration such as \"1s\", not \"%s\"", text);
+    return mw_fail(error, MW_CONFIG,
+                   "'sync' must be \"never\", \"always\" or a duration such as \"1s\", not \"%s\"",
+                   text);
 }
 
 static mw_status open_files(mw_sink *k, mw_error *error)
@@ -276,7 +289,8 @@ static mw_status open_files(mw_sink *k, mw_error *error)
                                 .age_ns = mw_config_int(k->config, "rotate.age", 0),
                                 .keep = mw_config_int(k->config, "rotate.keep", -1)};
     mw_status status = read_sync(f, error);
-    if (status == MW_OK) status = mw_template_new(&f->path, mw_config_text(k->config, "path", ""), error);
+    if (status == MW_OK)
+        status = mw_template_new(&f->path, mw_config_text(k->config, "path", ""), error);
     if (status == MW_OK && !(f->has_fields = mw_template_has_fields(f->path))) {
         mw_piece none = {.text = "{}", .len = 2};
         if (!output_of(f, &none, error)) status = MW_IO;
@@ -290,8 +304,11 @@ static mw_status open_files(mw_sink *k, mw_error *error)
     uv_timer_init(k->loop, &f->retry);
     uv_timer_init(k->loop, &f->tick);
     f->retry.data = f->tick.data = f->sync_work.data = f;
-    int64_t every = shorter(f->rotation.age_ns ? f->rotation.age_ns / 4 + 1 : 0, f->sync_every_ns) / 1000000;
-    if (f->rotation.age_ns || f->sync_every_ns) uv_timer_start(&f->tick, on_tick, (uint64_t)(every ? every : 1), (uint64_t)(every ? every : 1));
+    int64_t every =
+        shorter(f->rotation.age_ns ? f->rotation.age_ns / 4 + 1 : 0, f->sync_every_ns) / 1000000;
+    if (f->rotation.age_ns || f->sync_every_ns)
+        uv_timer_start(&f->tick, on_tick, (uint64_t)(every ? every : 1),
+                       (uint64_t)(every ? every : 1));
     return MW_OK;
 }
 

@@ -36,21 +36,24 @@ static uint64_t whole_lines(int fd, uint64_t size)
     return 0;
 }
 
-/* A file that we know as ours and that does not end with a line break was torn by a crash: the piece is cut off, since its
- * event was not acknowledged and comes again. In a file that is not ours the line is ended instead. */
+/* A file that we know as ours and that does not end with a line break was torn by a crash: the
+ * piece is cut off, since its event was not acknowledged and comes again. In a file that is not
+ * ours the line is ended instead. */
 static void mend(mw_output *o)
 {
     uint64_t known, keep = whole_lines(o->fd, o->size);
     char key[64];
     struct stat st;
     if (fstat(o->fd, &st) != 0 || !S_ISREG(st.st_mode)) return;
-    snprintf(key, sizeof key, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    snprintf(key, sizeof key, "%llu:%llu", (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino);
     if (!mw_sink_recall(o->sink, key, &known)) {
         if (keep < o->size && write(o->fd, "\n", 1) == 1) o->size++;
         mw_sink_remember(o->sink, key, o->size);
     } else if (keep < o->size && keep >= known) {
-        mw_log(MW_WARN, o->sink->name, "'%s' ended inside a line (a crash): %llu bytes cut off, their event comes again", o->path,
-               (unsigned long long)(o->size - keep));
+        mw_log(MW_WARN, o->sink->name,
+               "'%s' ended inside a line (a crash): %llu bytes cut off, their event comes again",
+               o->path, (unsigned long long)(o->size - keep));
         if (ftruncate(o->fd, (off_t)keep) == 0) o->size = keep;
     }
 }
@@ -64,7 +67,8 @@ static mw_status reopen(mw_output *o, mw_error *error)
         o->fd = open(o->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     }
     if (o->fd < 0 && errno == EACCES) o->fd = open(o->path, O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (o->fd < 0) return mw_fail(error, MW_IO, "cannot open '%s' for writing: %s", o->path, strerror(errno));
+    if (o->fd < 0)
+        return mw_fail(error, MW_IO, "cannot open '%s' for writing: %s", o->path, strerror(errno));
     o->size = fstat(o->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
     o->opened_ns = o->used_ns = mw_clock_steady_ns();
     mend(o);
@@ -108,7 +112,8 @@ mw_status mw_output_write(mw_output *o, mw_error *error)
             continue;
         }
         if (n < 0 && errno == EINTR) continue;
-        mw_fail(error, MW_IO, "cannot write to '%s': %s", o->path, n < 0 ? strerror(errno) : "nothing was taken");
+        mw_fail(error, MW_IO, "cannot write to '%s': %s", o->path,
+                n < 0 ? strerror(errno) : "nothing was taken");
         break;
     }
     o->size += done;
@@ -116,7 +121,8 @@ mw_status mw_output_write(mw_output *o, mw_error *error)
     mw_sink_wrote(o->sink, done);
     if (done == o->pending.len) {
         o->pending.len = 0;
-        if (o->pending.room > (4 << 20)) mw_buffer_close(&o->pending); /* an unusually large one is not kept */
+        if (o->pending.room > (4 << 20))
+            mw_buffer_close(&o->pending); /* an unusually large one is not kept */
         return MW_OK;
     }
     mw_buffer_consume(&o->pending, done);
@@ -134,16 +140,19 @@ static void shift_names(const mw_output *o, const mw_rotation *r)
         snprintf(from, sizeof from, "%s.%d", o->path, i - 1);
         snprintf(to, sizeof to, "%s.%d", o->path, i);
         if (r->keep >= 0 && i > r->keep) unlink(from);
-        else rename(from, to);
+        else
+            rename(from, to);
     }
     snprintf(to, sizeof to, "%s.1", o->path);
     if (r->keep == 0) unlink(o->path);
-    else rename(o->path, to);
+    else
+        rename(o->path, to);
 }
 
 mw_status mw_output_rotate(mw_output *o, const mw_rotation *r, int64_t now_ns, mw_error *error)
 {
-    int by_size = r->size && o->size >= r->size, by_age = r->age_ns && now_ns - o->opened_ns >= r->age_ns && o->size > 0;
+    int by_size = r->size && o->size >= r->size,
+        by_age = r->age_ns && now_ns - o->opened_ns >= r->age_ns && o->size > 0;
     if (o->fd < 0 || (!by_size && !by_age)) return MW_OK;
     if (o->unsynced) fdatasync(o->fd), o->unsynced = 0;
     close(o->fd);

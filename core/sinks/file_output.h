@@ -1,8 +1,9 @@
 /* file_output.h: one output file of a file sink: appended to, rotated, synced.
  *
- * Text is collected and written at a flush in one go, so that bytes of two events never mix. A write that fails (a full
- * disk) keeps what is left and is tried again. A file that ends in half a line because the machine or the process died in
- * the middle of a write is mended when it is opened: what is cut off was never acknowledged. Thread: its sink's shard. */
+ * Text is collected and written at a flush in one go, so that bytes of two events never mix. A
+ * write that fails (a full disk) keeps what is left and is tried again. A file that ends in half a
+ * line because the machine or the process died in the middle of a write is mended when it is
+ * opened: what is cut off was never acknowledged. Thread: its sink's shard. */
 #ifndef MW_FILE_OUTPUT_H
 #define MW_FILE_OUTPUT_H
 
@@ -22,8 +23,8 @@ typedef struct mw_output {
     mw_sink *sink;
     char *path;
     int fd;
-    uint64_t size;      /* of the file as it is on disk */
-    int64_t opened_ns;  /* steady */
+    uint64_t size;     /* of the file as it is on disk */
+    int64_t opened_ns; /* steady */
     int64_t used_ns;
     mw_buffer pending;
     int unsynced;

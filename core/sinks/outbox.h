@@ -1,8 +1,8 @@
 /* outbox.h: lists on their way out through a libuv stream (standard output, a connection).
  *
- * Lists are rendered into a buffer; a flush hands it to the stream, at once where the stream takes it; lists are answered
- * when the stream has taken all their bytes. When the stream breaks, what was not answered is rendered again for the next
- * one: at least once. Thread: its sink's shard. */
+ * Lists are rendered into a buffer; a flush hands it to the stream, at once where the stream takes
+ * it; lists are answered when the stream has taken all their bytes. When the stream breaks, what
+ * was not answered is rendered again for the next one: at least once. Thread: its sink's shard. */
 #ifndef MW_OUTBOX_H
 #define MW_OUTBOX_H
 

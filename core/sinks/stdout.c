@@ -29,8 +29,10 @@ static void on_broken(void *owner, int status)
 {
     output *o = owner;
     mw_outbox_connect(&o->outbox, NULL);
-    if (status == UV_EPIPE || status == UV_ECONNRESET) mw_sink_failed(o->sink, "standard output was closed by its reader");
-    else mw_sink_failed(o->sink, uv_strerror(status));
+    if (status == UV_EPIPE || status == UV_ECONNRESET)
+        mw_sink_failed(o->sink, "standard output was closed by its reader");
+    else
+        mw_sink_failed(o->sink, uv_strerror(status));
 }
 
 static mw_status open_output(mw_sink *k, mw_error *error)
@@ -123,7 +125,8 @@ static void flush(mw_sink *k)
 {
     output *o = k->self;
     if (o->is_file) write_file(o);
-    else mw_outbox_flush(&o->outbox);
+    else
+        mw_outbox_flush(&o->outbox);
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -31,6 +31,11 @@ char *mw_feed_room(mw_feed *f, size_t *room)
     return b->block + b->len;
 }
 
+static void write_meta(const void *meta, mw_buffer *out)
+{
+    mw_buffer_text(out, meta);
+}
+
 static void give(mw_feed *f, size_t whole)
 {
     mw_batch *b = f->batch;
@@ -46,7 +51,9 @@ static void give(mw_feed *f, size_t whole)
     b->stream = &f->stream, b->request = f->request;
     b->first = f->position == 0;
     b->position = f->position, b->end_position = f->position + whole;
-    if (f->meta) b->meta = mw_arena_copy(&b->arena, f->meta, f->meta_len + 1), b->meta_len = (uint32_t)f->meta_len;
+    if (f->meta)
+        b->meta = mw_arena_copy(&b->arena, f->meta, strlen(f->meta) + 1),
+        b->write_meta = write_meta;
     f->position += whole;
     f->in_flight++;
     mw_source_give(f->source, b, NULL);
@@ -77,7 +84,9 @@ static void skip(mw_feed *f, int final)
     drop(f, n);
     if (!newline && !final) return;
     char why[200];
-    snprintf(why, sizeof why, "a frame of %llu bytes, more than the %zu that `limit` allows; its first %zu bytes are kept",
+    snprintf(why, sizeof why,
+             "a frame of %llu bytes, more than the %zu that `limit` allows; its first %zu bytes "
+             "are kept",
              (unsigned long long)(f->position - f->skip_from), f->stream.limit, f->skip_head.len);
     f->skipping = 0;
     reject(f, f->skip_from, f->skip_head.bytes, f->skip_head.len, why);
@@ -91,7 +100,8 @@ static mw_status cut(mw_feed *f, int final, mw_error *error)
     if (f->skipping || !f->batch || f->batch->len == 0) return MW_OK;
     mw_batch *b = f->batch;
     memset(b->block + b->len, 0, MW_JSON_PADDING);
-    mw_status status = f->stream.format->boundary(&f->stream, b->block, b->len, final, &whole, error);
+    mw_status status =
+        f->stream.format->boundary(&f->stream, b->block, b->len, final, &whole, error);
     if (whole) give(f, whole);
     if (status == MW_LIMIT) {
         f->skipping = 1, f->skip_from = f->position;

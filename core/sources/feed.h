@@ -1,7 +1,9 @@
-/* feed.h: a stream of bytes that comes in pieces (a pipe, a connection) cut into batches of whole frames.
+/* feed.h: a stream of bytes that comes in pieces (a pipe, a connection) cut into batches of whole
+ * frames.
  *
- * Bytes are read straight into a batch's block; at each arrival what is whole is given away, and what is not is carried to
- * the next batch, so that nothing waits for more than it needs. Thread: its source's shard. */
+ * Bytes are read straight into a batch's block; at each arrival what is whole is given away, and
+ * what is not is carried to the next batch, so that nothing waits for more than it needs. Thread:
+ * its source's shard. */
 #ifndef MW_FEED_H
 #define MW_FEED_H
 
@@ -13,13 +15,13 @@
 typedef struct mw_feed {
     mw_source *source;
     mw_stream stream;
-    mw_batch *batch;     /* being filled; NULL before the first byte */
-    uint64_t position;   /* of the batch's first byte in the stream */
-    const char *meta;    /* of every batch: a JSON object, copied; or NULL */
-    size_t meta_len;
-    void *request;       /* of every batch */
-    uint32_t in_flight;  /* batches given and not acknowledged: they borrow the stream */
-    int skipping;        /* inside a frame that is too large */
+    mw_batch *batch;   /* being filled; NULL before the first byte */
+    uint64_t position; /* of the batch's first byte in the stream */
+    const char
+        *meta; /* of every batch: members of a JSON object, each behind a comma; copied; or NULL */
+    void *request;      /* of every batch */
+    uint32_t in_flight; /* batches given and not acknowledged: they borrow the stream */
+    int skipping;       /* inside a frame that is too large */
     uint64_t skip_from;
     mw_buffer skip_head;
 } mw_feed;
@@ -29,8 +31,8 @@ void mw_feed_init(mw_feed *f, mw_source *s);
 void mw_feed_close(mw_feed *f);
 /* Where to read into, and how much. */
 char *mw_feed_room(mw_feed *f, size_t *room);
-/* `n` bytes were read there. MW_INVALID: the framing is lost, what was left is in the dead letters, and the stream must
- * end; `error` says why. */
+/* `n` bytes were read there. MW_INVALID: the framing is lost, what was left is in the dead letters,
+ * and the stream must end; `error` says why. */
 mw_status mw_feed_got(mw_feed *f, size_t n, mw_error *error);
 /* The stream is at its end: an unfinished last frame is a frame. */
 void mw_feed_end(mw_feed *f);

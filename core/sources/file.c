@@ -1,7 +1,9 @@
-/* file.c (source): files: a path, a glob, or a list of them; read to the end, or followed as they grow.
+/* file.c (source): files: a path, a glob, or a list of them; read to the end, or followed as they
+ * grow.
  *
- * Files are read one after the other, in order of name, block by block, on the loop of the source's shard. A followed file
- * that was renamed is read to its end while the file that took its place is begun. See file_tail.h for one file. */
+ * Files are read one after the other, in order of name, block by block, on the loop of the source's
+ * shard. A followed file that was renamed is read to its end while the file that took its place is
+ * begun. See file_tail.h for one file. */
 #include "base/log.h"
 #include "sources/file_tail.h"
 
@@ -15,7 +17,8 @@
 static const mw_option options[] = {
     {"path", MW_OPT_TEXTS, "!", "a path, a glob, or a list of them", NULL, NULL},
     {"follow", MW_OPT_BOOL, "false", "go on as files grow, are rotated, and appear", NULL, NULL},
-    {"from", MW_OPT_TEXT, "start", "where to begin in a file of which no position is kept", "start|end", NULL},
+    {"from", MW_OPT_TEXT, "start", "where to begin in a file of which no position is kept",
+     "start|end", NULL},
     {"poll", MW_OPT_DURATION, "100ms", "how often followed files are looked at", NULL, NULL},
     {"block", MW_OPT_SIZE, "256KiB", "bytes read at a time", NULL, NULL},
     {0},
@@ -57,7 +60,8 @@ static void find_path(files *f, const char *path)
 static int is_open(files *f, const char *path)
 {
     struct stat st;
-    if (stat(path, &st) != 0) return f->follow; /* not there yet, or not any more: the next look will tell */
+    if (stat(path, &st) != 0)
+        return f->follow; /* not there yet, or not any more: the next look will tell */
     for (mw_tail *t = f->tails; t; t = t->next) {
         if (t->device != (uint64_t)st.st_dev || t->inode != (uint64_t)st.st_ino) continue;
         if (t->gone) {
@@ -95,9 +99,11 @@ static mw_tail *next_tail(files *f, mw_tail *after)
         mw_tail *t = NULL, **end = &f->tails;
         mw_error why;
         f->found = entry->next;
-        if (!is_open(f, entry->path) && mw_tail_open(&t, f->source, entry->path, f->block, f->from_end && f->first_look, &why) != MW_OK) {
+        if (!is_open(f, entry->path) && mw_tail_open(&t, f->source, entry->path, f->block,
+                                                     f->from_end && f->first_look, &why) != MW_OK) {
             if (f->follow) mw_log(MW_WARN, f->source->name, "%s", why.message);
-            else mw_source_failed(f->source, why.message);
+            else
+                mw_source_failed(f->source, why.message);
         }
         free(entry);
         if (!t) continue;
@@ -115,7 +121,8 @@ static void notice_renames(files *f)
     struct stat st;
     for (mw_tail *t = f->tails; t; t = t->next) {
         if (t->gone) continue;
-        t->gone = stat(t->path, &st) != 0 || (uint64_t)st.st_dev != t->device || (uint64_t)st.st_ino != t->inode;
+        t->gone = stat(t->path, &st) != 0 || (uint64_t)st.st_dev != t->device ||
+                  (uint64_t)st.st_ino != t->inode;
     }
 }
 
@@ -165,7 +172,8 @@ static void on_timer(uv_timer_t *timer)
     notice_renames(f);
     look(f);
     for (mw_tail *t = f->tails; t; t = t->next) mw_tail_check(t);
-    if (!mw_source_is_full(f->source) && !uv_is_active((uv_handle_t *)&f->idle)) uv_idle_start(&f->idle, on_idle);
+    if (!mw_source_is_full(f->source) && !uv_is_active((uv_handle_t *)&f->idle))
+        uv_idle_start(&f->idle, on_idle);
 }
 
 /* A path that names one file must be readable from the start, where files are not followed. */
@@ -176,9 +184,12 @@ static mw_status check_paths(files *f, mw_error *error)
     for (size_t i = 0; (path = mw_config_item(f->source->config, "path", i)); i++) {
         if (is_glob(path) || f->follow) continue;
         if (access(path, R_OK) != 0 || stat(path, &st) != 0)
-            return mw_fail(error, MW_IO, "source '%s': cannot open '%s': %s", f->source->name, path, strerror(errno));
+            return mw_fail(error, MW_IO, "source '%s': cannot open '%s': %s", f->source->name, path,
+                           strerror(errno));
         if (S_ISDIR(st.st_mode))
-            return mw_fail(error, MW_IO, "source '%s': '%s' is a directory (name the files in it: '%s/*')", f->source->name, path, path);
+            return mw_fail(error, MW_IO,
+                           "source '%s': '%s' is a directory (name the files in it: '%s/*')",
+                           f->source->name, path, path);
     }
     return MW_OK;
 }
@@ -200,7 +211,9 @@ static mw_status open_files(mw_source *s, mw_error *error)
         return status;
     }
     look(f);
-    if (!f->found) mw_log(MW_WARN, s->name, "no file matches '%s'%s", mw_config_item(s->config, "path", 0), f->follow ? " yet" : "");
+    if (!f->found)
+        mw_log(MW_WARN, s->name, "no file matches '%s'%s", mw_config_item(s->config, "path", 0),
+               f->follow ? " yet" : "");
     uv_idle_init(s->loop, &f->idle);
     uv_timer_init(s->loop, &f->timer);
     f->idle.data = f->timer.data = f;
@@ -212,7 +225,8 @@ static void start(mw_source *s)
     files *f = s->self;
     uint64_t poll_ms = (uint64_t)mw_config_int(s->config, "poll", 100000000) / 1000000;
     uv_idle_start(&f->idle, on_idle);
-    if (f->follow) uv_timer_start(&f->timer, on_timer, poll_ms ? poll_ms : 1, poll_ms ? poll_ms : 1);
+    if (f->follow)
+        uv_timer_start(&f->timer, on_timer, poll_ms ? poll_ms : 1, poll_ms ? poll_ms : 1);
 }
 
 static void pause_reading(mw_source *s)

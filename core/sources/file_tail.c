@@ -55,7 +55,8 @@ static void begin_anew(mw_tail *t, uint64_t position)
     mw_partition_restart(t->partition, position);
 }
 
-/* What the stream's beginning teaches (a csv header, the framing) is needed where reading goes on in the middle. */
+/* What the stream's beginning teaches (a csv header, the framing) is needed where reading goes on
+ * in the middle. */
 static void teach(mw_tail *t)
 {
     char *head = malloc(MW_TAIL_IN);
@@ -67,7 +68,8 @@ static void teach(mw_tail *t)
     free(head);
 }
 
-static void reject(mw_tail *t, uint64_t position, uint64_t end, const char *bytes, size_t len, const char *why)
+static void reject(mw_tail *t, uint64_t position, uint64_t end, const char *bytes, size_t len,
+                   const char *why)
 {
     t->in_flight++;
     mw_source_reject(t->source, t->partition, &t->stream, position, end, bytes, len, why);
@@ -93,10 +95,12 @@ static int decompress(mw_tail *t, size_t want)
             mw_source_read(t->source, (uint64_t)got);
         }
         char *to = mw_buffer_reserve(&t->rest, MW_TAIL_IN);
-        mw_status status = mw_inflate_run(t->inflate, t->in + t->in_at, t->in_len - t->in_at, &used, to, MW_TAIL_IN, &made, &error);
+        mw_status status = mw_inflate_run(t->inflate, t->in + t->in_at, t->in_len - t->in_at, &used,
+                                          to, MW_TAIL_IN, &made, &error);
         t->in_at += used, t->rest.len += made;
         if (status != MW_OK) {
-            reject(t, t->position, t->position + t->rest.len, t->rest.bytes, t->rest.len, error.message);
+            reject(t, t->position, t->position + t->rest.len, t->rest.bytes, t->rest.len,
+                   error.message);
             t->position += t->rest.len, t->rest.len = 0;
             t->ended = 1;
             return 0;
@@ -134,16 +138,20 @@ static void find_position(mw_tail *t, uint64_t size, int from_end)
     } else if (is_same_file(t, bytes, len, position, size)) {
         t->position = position;
     } else {
-        mw_log(MW_WARN, t->source->name, "'%s' is not what it was when it was read up to byte %llu (truncated, or replaced): read from its start",
+        mw_log(MW_WARN, t->source->name,
+               "'%s' is not what it was when it was read up to byte %llu (truncated, or replaced): "
+               "read from its start",
                t->path, (unsigned long long)position);
         begin_anew(t, 0);
     }
     if (t->inflate && t->position) skip_to(t, t->position);
-    else if (t->position) teach(t);
+    else if (t->position)
+        teach(t);
     keep_fingerprint(t, size);
 }
 
-mw_status mw_tail_open(mw_tail **tail, mw_source *s, const char *path, size_t block, int from_end, mw_error *error)
+mw_status mw_tail_open(mw_tail **tail, mw_source *s, const char *path, size_t block, int from_end,
+                       mw_error *error)
 {
     struct stat st;
     char head[4], key[64];
@@ -151,14 +159,17 @@ mw_status mw_tail_open(mw_tail **tail, mw_source *s, const char *path, size_t bl
     if (fd < 0) return mw_fail(error, MW_IO, "cannot open '%s': %s", path, strerror(errno));
     if (fstat(fd, &st) != 0 || S_ISDIR(st.st_mode)) {
         close(fd);
-        return mw_fail(error, MW_IO, "cannot read '%s': it is a directory (name the files in it: '%s/*')", path, path);
+        return mw_fail(error, MW_IO,
+                       "cannot read '%s': it is a directory (name the files in it: '%s/*')", path,
+                       path);
     }
     mw_tail *t = calloc(1, sizeof *t);
     mw_assert(t != NULL && (t->path = strdup(path)) != NULL);
     t->source = s, t->fd = fd, t->block = t->block_normal = block;
     t->device = (uint64_t)st.st_dev, t->inode = (uint64_t)st.st_ino;
     mw_stream_init(&t->stream, s->format, s->config, s->limit);
-    snprintf(key, sizeof key, "%llu:%llu", (unsigned long long)t->device, (unsigned long long)t->inode);
+    snprintf(key, sizeof key, "%llu:%llu", (unsigned long long)t->device,
+             (unsigned long long)t->inode);
     t->partition = mw_source_partition(s, key);
     ssize_t got = pread(fd, head, sizeof head, 0);
     mw_compression kind = mw_compression_of(head, got > 0 ? (size_t)got : 0);
@@ -189,7 +200,8 @@ void mw_tail_check(mw_tail *t)
     struct stat st;
     if (t->inflate || fstat(t->fd, &st) != 0) return;
     if ((uint64_t)st.st_size < t->position) {
-        mw_log(MW_WARN, t->source->name, "'%s' was truncated from at least %llu to %llu bytes: read from its start", t->path,
+        mw_log(MW_WARN, t->source->name,
+               "'%s' was truncated from at least %llu to %llu bytes: read from its start", t->path,
                (unsigned long long)t->position, (unsigned long long)st.st_size);
         t->skipping = 0, t->skip_head.len = 0, t->block = t->block_normal;
         begin_anew(t, 0);
@@ -227,21 +239,25 @@ static int skip(mw_tail *t, mw_batch *b, size_t got, int final)
     const char *newline = memchr(b->block, '\n', got);
     size_t n = newline ? (size_t)(newline - b->block) + 1 : got;
     if (t->skip_head.len < HEAD_KEPT)
-        mw_buffer_append(&t->skip_head, b->block, n < HEAD_KEPT - t->skip_head.len ? n : HEAD_KEPT - t->skip_head.len);
+        mw_buffer_append(&t->skip_head, b->block,
+                         n < HEAD_KEPT - t->skip_head.len ? n : HEAD_KEPT - t->skip_head.len);
     advance(t, n);
     mw_source_untake(t->source, b);
     if (!newline && !(final && n == 0)) return 1;
     char why[300];
     snprintf(why, sizeof why,
-             "a frame of %llu bytes, more than the %zu that `limit` allows; its first %zu bytes are kept here, all of it is in '%s' at byte %llu",
-             (unsigned long long)(t->position - t->skip_from), t->stream.limit, t->skip_head.len, t->path, (unsigned long long)t->skip_from);
+             "a frame of %llu bytes, more than the %zu that `limit` allows; its first %zu bytes "
+             "are kept here, all of it is in '%s' at byte %llu",
+             (unsigned long long)(t->position - t->skip_from), t->stream.limit, t->skip_head.len,
+             t->path, (unsigned long long)t->skip_from);
     t->skipping = 0;
     reject(t, t->skip_from, t->position, t->skip_head.bytes, t->skip_head.len, why);
     t->skip_head.len = 0;
     return 1;
 }
 
-static int refuse(mw_tail *t, mw_batch *b, size_t len, mw_status status, const mw_error *error, int final)
+static int refuse(mw_tail *t, mw_batch *b, size_t len, mw_status status, const mw_error *error,
+                  int final)
 {
     if (status == MW_LIMIT) {
         t->skipping = 1, t->skip_from = t->position;
@@ -266,15 +282,19 @@ int mw_tail_read(mw_tail *t, int final)
     ssize_t got = fill(t, b, t->block);
     if (got < 0) {
         mw_source_untake(t->source, b);
-        mw_log(MW_ERROR, t->source->name, "cannot read '%s' at byte %llu: %s", t->path, (unsigned long long)t->position, strerror(errno));
+        mw_log(MW_ERROR, t->source->name, "cannot read '%s' at byte %llu: %s", t->path,
+               (unsigned long long)t->position, strerror(errno));
         t->ended = 1;
         return 0;
     }
     size_t len = (size_t)got;
-    int last = final && len < t->block;
+    int end = final && len < t->block;
+    int truncated = end && t->inflate && !mw_inflate_is_whole(t->inflate);
+    int last = end && !truncated; /* then what is left is a frame */
     t->at_end = len < t->block;
     if (t->skipping) return skip(t, b, len, final);
-    mw_status status = len ? t->stream.format->boundary(&t->stream, b->block, len, last, &whole, &error) : MW_OK;
+    mw_status status =
+        len ? t->stream.format->boundary(&t->stream, b->block, len, last, &whole, &error) : MW_OK;
     if (whole) { /* what is good goes on its way; what is not comes again with the next block */
         b->len = whole, b->stream = &t->stream, b->first = t->position == 0;
         b->position = t->position, b->end_position = t->position + whole;
@@ -285,15 +305,15 @@ int mw_tail_read(mw_tail *t, int final)
         return !t->at_end || whole < len;
     }
     if (status != MW_OK) return refuse(t, b, len, status, &error, last);
-    mw_source_untake(t->source, b);
-    if (last || len < t->block) {
-        if (final && t->inflate && !mw_inflate_is_whole(t->inflate) && !t->ended) {
-            t->ended = 1;
-            reject(t, t->position, t->position, "", 0, "the compressed file is truncated: what could be read of it was");
-        }
-        return 0;
+    if (truncated) {
+        t->ended = 1;
+        reject(t, t->position, t->position + len, b->block, len,
+               "the compressed file is truncated: what could be read of it was");
     }
+    mw_source_untake(t->source, b);
+    if (len < t->block) return 0;
     t->block *= 2; /* a frame larger than the block */
-    if (t->block > t->stream.limit * 2 + t->block_normal) t->block = t->stream.limit * 2 + t->block_normal;
+    if (t->block > t->stream.limit * 2 + t->block_normal)
+        t->block = t->stream.limit * 2 + t->block_normal;
     return 1;
 }

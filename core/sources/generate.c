@@ -1,4 +1,5 @@
-/* generate.c: synthetic events, for trying things out: payments of about 250 bytes, the same for the same seed. */
+/* generate.c: synthetic events, for trying things out: payments of about 250 bytes, the same for
+ * the same seed. */
 #include "base/clock.h"
 #include "sources/feed.h"
 
@@ -25,7 +26,8 @@ typedef struct generator {
     int ended, paused, handles;
 } generator;
 
-/* SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). */
+/* SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
+ * 2014). */
 static uint64_t next_random(generator *g)
 {
     uint64_t z = g->random += 0x9e3779b97f4a7c15;
@@ -40,10 +42,13 @@ static int write_event(generator *g, char *to, size_t room)
     static const char *const systems[] = {"ios", "android", "windows", "linux"};
     uint64_t r = next_random(g), q = next_random(g);
     return snprintf(to, room,
-                    "{\"id\":\"p%09llu\",\"amount\":%u.%02u,\"country\":\"%s\",\"card\":\"c%05u\",\"merchant\":\"m%03u\","
-                    "\"currency\":\"EUR\",\"device\":{\"os\":\"%s\",\"app\":\"4.%u.1\"},\"attempt\":%u,\"new\":%s}\n",
-                    (unsigned long long)g->made, (unsigned)(r % 1000), (unsigned)(r >> 10 & 63) + 10, countries[r >> 20 & 7],
-                    (unsigned)(q % 20000), (unsigned)(q >> 20 & 511), systems[r >> 30 & 3], (unsigned)(r >> 34 & 15),
+                    "{\"id\":\"p%09llu\",\"amount\":%u.%02u,\"country\":\"%s\",\"card\":\"c%05u\","
+                    "\"merchant\":\"m%03u\","
+                    "\"currency\":\"EUR\",\"device\":{\"os\":\"%s\",\"app\":\"4.%u.1\"},"
+                    "\"attempt\":%u,\"new\":%s}\n",
+                    (unsigned long long)g->made, (unsigned)(r % 1000),
+                    (unsigned)(r >> 10 & 63) + 10, countries[r >> 20 & 7], (unsigned)(q % 20000),
+                    (unsigned)(q >> 20 & 511), systems[r >> 30 & 3], (unsigned)(r >> 34 & 15),
                     (unsigned)(r >> 40 & 3) + 1, r >> 44 & 1 ? "true" : "false");
 }
 
@@ -104,7 +109,8 @@ static void start(mw_source *s)
     generator *g = s->self;
     g->started_ns = mw_clock_steady_ns();
     if (g->rate > 0) uv_timer_start(&g->timer, on_timer, TICK_MS, TICK_MS);
-    else uv_idle_start(&g->idle, on_idle);
+    else
+        uv_idle_start(&g->idle, on_idle);
 }
 
 static void pause_reading(mw_source *s)

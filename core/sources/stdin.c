@@ -1,5 +1,6 @@
-/* stdin.c: standard input, whatever it is: a pipe, a terminal, or a file that was redirected. It cannot be read again:
- * what was read and not delivered when the router dies is lost, as with any filter. */
+/* stdin.c: standard input, whatever it is: a pipe, a terminal, or a file that was redirected. It
+ * cannot be read again: what was read and not delivered when the router dies is lost, as with any
+ * filter. */
 #include "sources/feed.h"
 
 #include <errno.h>
@@ -28,7 +29,8 @@ static void end(input *in)
     if (in->ended) return;
     in->ended = 1;
     if (in->is_file) uv_idle_stop(&in->h.idle);
-    else uv_read_stop(&in->h.stream);
+    else
+        uv_read_stop(&in->h.stream);
     mw_feed_end(&in->feed);
     mw_source_finished(in->source);
 }
@@ -92,7 +94,8 @@ static mw_status open_input(mw_source *s, mw_error *error)
     }
     if (rc != 0) {
         free(in);
-        return mw_fail(error, MW_IO, "source '%s': standard input cannot be read: %s", s->name, uv_strerror(rc));
+        return mw_fail(error, MW_IO, "source '%s': standard input cannot be read: %s", s->name,
+                       uv_strerror(rc));
     }
     in->h.stream.data = in;
     in->source = s;
@@ -106,7 +109,8 @@ static void resume(mw_source *s)
     input *in = s->self;
     if (in->ended || !in->started) return;
     if (in->is_file) uv_idle_start(&in->h.idle, on_idle);
-    else uv_read_start(&in->h.stream, on_room, on_read);
+    else
+        uv_read_start(&in->h.stream, on_room, on_read);
 }
 
 static void start(mw_source *s)
@@ -120,7 +124,8 @@ static void pause_reading(mw_source *s)
 {
     input *in = s->self;
     if (in->is_file) uv_idle_stop(&in->h.idle);
-    else uv_read_stop(&in->h.stream);
+    else
+        uv_read_stop(&in->h.stream);
 }
 
 static void acknowledge(mw_source *s, mw_batch *b)

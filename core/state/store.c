@@ -30,9 +30,10 @@ static mw_status make_folders(const char *folder, mw_error *error)
         char was = *p;
         *p = 0;
         if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return mw_fail(error, MW_IO,
-                           "cannot make the state folder '%s': %s (choose another with --state DIR)", path,
-                           strerror(errno));
+            return mw_fail(
+                error, MW_IO,
+                "cannot make the state folder '%s': %s (choose another with --state DIR)", path,
+                strerror(errno));
         *p = was;
         if (!was) return MW_OK;
     }
@@ -44,9 +45,10 @@ static mw_status take_lock(mw_store *s, const char *folder, mw_error *error)
     snprintf(path, sizeof path, "%s/lock", folder);
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (s->lock_fd < 0)
-        return mw_fail(error, MW_IO,
-                       "cannot write in the state folder '%s': %s (choose another with --state DIR)",
-                       folder, strerror(errno));
+        return mw_fail(
+            error, MW_IO,
+            "cannot write in the state folder '%s': %s (choose another with --state DIR)", folder,
+            strerror(errno));
     if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
         return mw_fail(
             error, MW_IO,
@@ -65,7 +67,8 @@ static mw_status open_db(mw_store *s, const char *folder, mw_error *error)
     if (rc == 0) {
         rc = mdb_dbi_open(txn, NULL, 0, &s->db);
         if (rc == 0) rc = mdb_txn_commit(txn);
-        else mdb_txn_abort(txn);
+        else
+            mdb_txn_abort(txn);
     }
     if (rc != 0)
         return mw_fail(error, MW_IO, "cannot open the state in '%s': %s", folder, mdb_strerror(rc));

@@ -1,7 +1,8 @@
 /* store.h: what a flow keeps on disk under --state: small records by key, in LMDB.
  *
- * What was put survives a crash of the process and of the machine. One router at a time has the folder: a second one is
- * refused. Thread: any; calls wait for one another, and a put waits for the disk. */
+ * What was put survives a crash of the process and of the machine. One router at a time has the
+ * folder: a second one is refused. Thread: any; calls wait for one another, and a put waits for the
+ * disk. */
 #ifndef MW_STORE_H
 #define MW_STORE_H
 

@@ -1,5 +1,6 @@
---- The C side as Lua sees it: the structures of core/lua/view.h, core/event/value.h and batch.h, and the calls of a view.
---- Nothing here is reachable from a rule: rules see tables and functions, never a pointer.
+--- The C side as Lua sees it: the structures of core/lua/view.h, core/event/value.h and batch.h,
+--- and the calls of a view. Nothing here is reachable from a rule: rules see tables and functions,
+--- never a pointer.
 local ffi = require "ffi"
 
 ffi.cdef [[
@@ -68,8 +69,6 @@ M.ROOT, M.NONE = -1, -2
 
 --- The shard's view; given by C as an address before anything else of this state runs.
 ---@return ffi.cdata*
-function M.view()
-  return ffi.cast("mw_view *", M.view_address)
-end
+function M.view() return ffi.cast("mw_view *", M.view_address) end
 
 return M

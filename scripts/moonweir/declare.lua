@@ -1,11 +1,12 @@
---- `mw`: what a flow declares with. Every declaration is checked where it is made and kept in a list; the lists become the
---- graph that C reads, and the drivers that it runs.
+--- `mw`: what a flow declares with. Every declaration is checked where it is made and kept in a
+--- list; the lists become the graph that C reads, and the drivers that it runs.
 local core = require "moonweir.core"
 local event = require "moonweir.event"
 local encode = require "moonweir.encode"
 local options = require "moonweir.options"
 local C, ffi, R = core.C, core.ffi, core.view()
-local setmetatable, getmetatable, type, error, tostring = setmetatable, getmetatable, type, error, tostring
+local setmetatable, getmetatable, type, error, tostring =
+  setmetatable, getmetatable, type, error, tostring
 local Event = event.Event
 
 local M = {}
@@ -13,17 +14,35 @@ local M = {}
 --- Options that every source and every sink has, besides those of its kind.
 local SOURCE_OPTIONS = {
   { name = "format", type = "text", doc = "how bytes become events" },
-  { name = "columns", type = "texts", doc = "csv: names of the fields, where no header names them" },
+  {
+    name = "columns",
+    type = "texts",
+    doc = "csv: names of the fields, where no header names them",
+  },
   { name = "limit", type = "size", fallback = "16MiB", doc = "largest event" },
-  { name = "in_flight", type = "size", fallback = "8MiB", doc = "bytes that may be worked on before the source is paused" },
+  {
+    name = "in_flight",
+    type = "size",
+    fallback = "8MiB",
+    doc = "bytes that may be worked on before the source is paused",
+  },
 }
 local SINK_OPTIONS = {
   { name = "format", type = "text", doc = "how events become bytes" },
   { name = "columns", type = "texts", doc = "csv: names of the fields to write" },
   { name = "only", type = "texts", doc = "write these fields only" },
   { name = "without", type = "texts", doc = "leave these fields out" },
-  { name = "template", type = "text", doc = "write this text, with {field} replaced, instead of a format" },
-  { name = "queue", type = "size", fallback = "16MiB", doc = "bytes that may wait before sources are paused" },
+  {
+    name = "template",
+    type = "text",
+    doc = "write this text, with {field} replaced, instead of a format",
+  },
+  {
+    name = "queue",
+    type = "size",
+    fallback = "16MiB",
+    doc = "bytes that may wait before sources are paused",
+  },
 }
 
 --- A fresh set of declarations.
@@ -31,7 +50,15 @@ local SINK_OPTIONS = {
 ---@param env table<string, string>
 ---@return table mw, table declared
 function M.new(kinds, env)
-  local d = { flow = { name = nil, delivery = "at-least-once" }, sources = {}, sinks = {}, rules = {}, channels = {}, tests = {}, dead = nil }
+  local d = {
+    flow = { name = nil, delivery = "at-least-once" },
+    sources = {},
+    sinks = {},
+    rules = {},
+    channels = {},
+    tests = {},
+    dead = nil,
+  }
   local names = {}
   local mw = {}
 
@@ -43,11 +70,26 @@ function M.new(kinds, env)
   --- Names are unique among declarations of one sort.
   local function name_of(sort, name, level)
     if type(name) ~= "string" or not name:match "^[%w][%w_%-%.]*$" then
-      error("a " .. sort .. "'s name is made of letters, digits, '-', '_' and '.', not " .. tostring(name), level + 1)
+      error(
+        "a "
+          .. sort
+          .. "'s name is made of letters, digits, '-', '_' and '.', not "
+          .. tostring(name),
+        level + 1
+      )
     end
     names[sort] = names[sort] or {}
     if names[sort][name] then
-      error("there is a " .. sort .. " '" .. name .. "' already (declared at " .. names[sort][name] .. ")", level + 1)
+      error(
+        "there is a "
+          .. sort
+          .. " '"
+          .. name
+          .. "' already (declared at "
+          .. names[sort][name]
+          .. ")",
+        level + 1
+      )
     end
     names[sort][name] = where(level + 1)
     return name
@@ -55,37 +97,57 @@ function M.new(kinds, env)
 
   local function table_of(what, given, level)
     if given == nil then return {} end
-    if type(given) ~= "table" then error(what .. ": options are a table, not " .. type(given), level + 1) end
+    if type(given) ~= "table" then
+      error(what .. ": options are a table, not " .. type(given), level + 1)
+    end
     return given
   end
 
   local function check_options(what, given, kind, common, level)
     local known = {}
-    for _, o in ipairs(kind.options) do known[#known + 1] = o end
-    for _, o in ipairs(common) do known[#known + 1] = o end
+    for _, o in ipairs(kind.options) do
+      known[#known + 1] = o
+    end
+    for _, o in ipairs(common) do
+      known[#known + 1] = o
+    end
     local resolved = options.check(what, table_of(what, given, level + 1), known, level + 1)
     resolved.format = resolved.format or kind.format or "ndjson"
     local formats = {}
-    for i, f in ipairs(kinds.formats) do formats[i] = f formats[f] = true end
+    for i, f in ipairs(kinds.formats) do
+      formats[i] = f
+      formats[f] = true
+    end
     if not formats[resolved.format] then
-      error(what .. ": there is no format '" .. resolved.format .. "'" .. options.suggest(resolved.format, formats), level + 1)
+      error(
+        what
+          .. ": there is no format '"
+          .. resolved.format
+          .. "'"
+          .. options.suggest(resolved.format, formats),
+        level + 1
+      )
     end
     return resolved
   end
 
   local Source, Sink, Channel = { __name = "source" }, { __name = "sink" }, { __name = "channel" }
 
-  -------------------------------------------------------------------------------------------- sending
+  -- sending
 
   --- The next line of the journal; it counts once `commit` is called.
   local function line_for(to, options_table)
-    if R.generation == 0 or R.given == 0 then error("events are sent by rules, not while the flow is declared", 3) end
+    if R.generation == 0 or R.given == 0 then
+      error("events are sent by rules, not while the flow is declared", 3)
+    end
     if R.send_count >= R.send_room then C.mw_view_grow(R) end
     local line = R.sends[R.send_count]
     line.text, line.options, line.len, line.options_len = nil, nil, 0, 0
     line.to, line.rule, line.row, line.http_status = to, R.rule, R.row, 0
     if options_table ~= nil then
-      if type(options_table) ~= "table" then error("the third argument of send is a table of what the sink knows", 3) end
+      if type(options_table) ~= "table" then
+        error("the third argument of send is a table of what the sink knows", 3)
+      end
       encode.encode(R.out, options_table)
       line.options_len = R.out.len
       line.options = C.mw_view_keep(R)
@@ -95,23 +157,29 @@ function M.new(kinds, env)
 
   local function send_slow(to, e, fields, options_table)
     if type(e) ~= "table" then error("send wants an event or a table, not a " .. type(e), 3) end
-    local line = line_for(to, options_table)
-    if fields ~= nil and type(fields) ~= "table" then error("the fields that send adds are a table, not a " .. type(fields), 3) end
+    line_for(to, options_table)
+    if fields ~= nil and type(fields) ~= "table" then
+      error("the fields that send adds are a table, not a " .. type(fields), 3)
+    end
     if getmetatable(e) == Event then
       local text = ffi.new "mw_send"
       event.render(e, fields, text)
-      line = R.sends[R.send_count]
+      local line = R.sends[R.send_count]
       line.row = event.row_of(e)
       line.text, line.len = text.text, text.len
     else
       if fields ~= nil then
         local all = {}
-        for k, v in pairs(event.decode(e)) do all[k] = v end
-        for k, v in pairs(fields) do all[k] = v end
+        for k, v in pairs(event.decode(e)) do
+          all[k] = v
+        end
+        for k, v in pairs(fields) do
+          all[k] = v
+        end
         e = all
       end
       encode.encode(R.out, e)
-      line = R.sends[R.send_count]
+      local line = R.sends[R.send_count]
       line.len = R.out.len
       line.text = C.mw_view_keep(R)
     end
@@ -119,8 +187,14 @@ function M.new(kinds, env)
   end
 
   local function send(to, e, fields, options_table)
-    if fields == nil and options_table == nil and getmetatable(e) == Event and R.overlaid == 0
-      and e[true] == R.row and e[false] == R.generation then
+    if
+      fields == nil
+      and options_table == nil
+      and getmetatable(e) == Event
+      and R.overlaid == 0
+      and e[true] == R.row
+      and e[false] == R.generation
+    then
       local n = R.send_count
       if n < R.send_room then
         local line = R.sends[n]
@@ -133,7 +207,8 @@ function M.new(kinds, env)
     send_slow(to, e, fields, options_table)
   end
 
-  Sink.__index = { send = function(self, e, fields, opts) return send(self[true], e, fields, opts) end }
+  Sink.__index =
+    { send = function(self, e, fields, opts) return send(self[true], e, fields, opts) end }
   Channel.__index = {
     send = function(self, e, fields, opts)
       send(core.TO_CHANNEL + self[true], e, fields, opts)
@@ -144,26 +219,39 @@ function M.new(kinds, env)
   Channel.__newindex, Source.__newindex = Sink.__newindex, Sink.__newindex
   Sink.__metatable, Channel.__metatable, Source.__metatable = "sink", "channel", "source"
 
-  -------------------------------------------------------------------------------------------- sources and sinks
+  -- sources and sinks
 
   local function declare_kind(sort, list, kinds_of, common, class)
     local kind_names, by_name = {}, {}
-    for i, kind in ipairs(kinds_of) do kind_names[i] = kind.name by_name[kind.name] = kind end
-    return setmetatable({}, { __index = function(_, kind_name)
-      local kind = by_name[kind_name]
-      if not kind then
-        error("there is no " .. sort .. " kind '" .. tostring(kind_name) .. "'" .. options.suggest(tostring(kind_name), kind_names), 2)
-      end
-      return function(name, given)
-        name_of(sort, name, 2)
-        local what = sort .. " '" .. name .. "'"
-        local resolved = check_options(what, given, kind, common, 2)
-        local handle = setmetatable({ [true] = #list + (sort == "sink" and 1 or 0) }, class)
-        list[#list + 1] = { name = name, kind = kind_name, options = resolved, where = where(2) }
-        d.handles[handle] = { sort = sort, index = #list, name = name }
-        return handle
-      end
-    end })
+    for i, kind in ipairs(kinds_of) do
+      kind_names[i] = kind.name
+      by_name[kind.name] = kind
+    end
+    return setmetatable({}, {
+      __index = function(_, kind_name)
+        local kind = by_name[kind_name]
+        if not kind then
+          error(
+            "there is no "
+              .. sort
+              .. " kind '"
+              .. tostring(kind_name)
+              .. "'"
+              .. options.suggest(tostring(kind_name), kind_names),
+            2
+          )
+        end
+        return function(name, given)
+          name_of(sort, name, 2)
+          local what = sort .. " '" .. name .. "'"
+          local resolved = check_options(what, given, kind, common, 2)
+          local handle = setmetatable({ [true] = #list + (sort == "sink" and 1 or 0) }, class)
+          list[#list + 1] = { name = name, kind = kind_name, options = resolved, where = where(2) }
+          d.handles[handle] = { sort = sort, index = #list, name = name }
+          return handle
+        end
+      end,
+    })
   end
 
   d.handles = setmetatable({}, { __mode = "k" })
@@ -181,46 +269,77 @@ function M.new(kinds, env)
   function mw.flow(given)
     local resolved = options.check("flow", table_of("flow", given, 2), {
       { name = "name", type = "text", doc = "what logs and metrics call the flow" },
-      { name = "delivery", type = "text", fallback = "at-least-once", choices = "at-least-once", doc = "the guarantee" },
+      {
+        name = "delivery",
+        type = "text",
+        fallback = "at-least-once",
+        choices = "at-least-once",
+        doc = "the guarantee",
+      },
     }, 2)
     d.flow = resolved
   end
 
   function mw.dead_letters(given)
-    if d.dead then error("the flow has dead letters already (declared at " .. d.dead.where .. ")", 2) end
+    if d.dead then
+      error("the flow has dead letters already (declared at " .. d.dead.where .. ")", 2)
+    end
     local kind
-    for _, k in ipairs(kinds.sinks) do if k.name == "file" then kind = k end end
-    d.dead = { options = check_options("dead letters", given, kind, SINK_OPTIONS, 2), where = where(2) }
+    for _, k in ipairs(kinds.sinks) do
+      if k.name == "file" then kind = k end
+    end
+    d.dead =
+      { options = check_options("dead letters", given, kind, SINK_OPTIONS, 2), where = where(2) }
   end
 
-  -------------------------------------------------------------------------------------------- rules
+  -- rules
 
   local function condition(what, when, level)
     if when == nil then return nil end
-    if type(when) ~= "table" then error(what .. ": 'when' must be a table of fields and values, not " .. tostring(when), level + 1) end
+    if type(when) ~= "table" then
+      error(
+        what .. ": 'when' must be a table of fields and values, not " .. tostring(when),
+        level + 1
+      )
+    end
     local result, any = {}, false
     for name, v in pairs(when) do
-      if type(name) ~= "string" or name == "" then error(what .. ": in 'when', a field is named by a string", level + 1) end
+      if type(name) ~= "string" or name == "" then
+        error(what .. ": in 'when', a field is named by a string", level + 1)
+      end
       local list = type(v) == "table" and v or { v }
       if #list == 0 then error(what .. ": in 'when', '" .. name .. "' has no values", level + 1) end
       for _, value in ipairs(list) do
         local t = type(value)
         if t ~= "string" and t ~= "number" and t ~= "boolean" then
-          error(what .. ": in 'when', '" .. name .. "' must be strings, numbers or booleans, not a " .. t, level + 1)
+          error(
+            what
+              .. ": in 'when', '"
+              .. name
+              .. "' must be strings, numbers or booleans, not a "
+              .. t,
+            level + 1
+          )
         end
       end
       result[name], any = list, true
     end
-    if not any then error(what .. ": 'when' is empty; leave it out to see every event", level + 1) end
+    if not any then
+      error(what .. ": 'when' is empty; leave it out to see every event", level + 1)
+    end
     return result
   end
 
   local function key(what, by, level)
     if by == nil or type(by) == "function" then return by end
     local list = type(by) == "string" and { by } or by
-    if type(list) ~= "table" or #list == 0 then error(what .. ": 'by' must be a field, a list of fields, or a function", level + 1) end
+    if type(list) ~= "table" or #list == 0 then
+      error(what .. ": 'by' must be a field, a list of fields, or a function", level + 1)
+    end
     for _, f in ipairs(list) do
-      if type(f) ~= "string" or f == "" then error(what .. ": in 'by', a field is named by a string", level + 1) end
+      if type(f) ~= "string" or f == "" then
+        error(what .. ": in 'by', a field is named by a string", level + 1)
+      end
     end
     return list
   end
@@ -231,40 +350,63 @@ function M.new(kinds, env)
     given = table_of(what, given, 2)
     for k in pairs(given) do
       if k ~= "from" and k ~= "by" and k ~= "when" then
-        error(what .. ": there is no option '" .. tostring(k) .. "'" .. options.suggest(tostring(k), { "from", "by", "when" }), 2)
+        error(
+          what
+            .. ": there is no option '"
+            .. tostring(k)
+            .. "'"
+            .. options.suggest(tostring(k), { "from", "by", "when" }),
+          2
+        )
       end
     end
-    if type(fn) ~= "function" then error(what .. ": the third argument is the function to call, not " .. tostring(fn), 2) end
+    if type(fn) ~= "function" then
+      error(what .. ": the third argument is the function to call, not " .. tostring(fn), 2)
+    end
     local from, list = given.from, {}
-    if from == nil then error(what .. ": the option 'from' is missing (a source, a channel, or a list of them)", 2) end
+    if from == nil then
+      error(what .. ": the option 'from' is missing (a source, a channel, or a list of them)", 2)
+    end
     if d.handles[from] then from = { from } end
-    if type(from) ~= "table" or #from == 0 then error(what .. ": 'from' must be a source, a channel, or a list of them", 2) end
+    if type(from) ~= "table" or #from == 0 then
+      error(what .. ": 'from' must be a source, a channel, or a list of them", 2)
+    end
     for i, handle in ipairs(from) do
       local h = d.handles[handle]
       if not h or h.sort == "sink" then
-        error(what .. ": 'from' must hold sources and channels" .. (h and ", and '" .. h.name .. "' is a sink" or ""), 2)
+        error(
+          what
+            .. ": 'from' must hold sources and channels"
+            .. (h and ", and '" .. h.name .. "' is a sink" or ""),
+          2
+        )
       end
       list[i] = h
     end
     d.rules[#d.rules + 1] = {
-      name = name, from = list, by = key(what, given.by, 2), when = condition(what, given.when, 2), fn = fn,
-      number = #d.rules, where = where(2),
+      name = name,
+      from = list,
+      by = key(what, given.by, 2),
+      when = condition(what, given.when, 2),
+      fn = fn,
+      number = #d.rules,
+      where = where(2),
     }
   end
 
   function mw.test(name, fn)
-    if type(name) ~= "string" or type(fn) ~= "function" then error("mw.test wants a name and a function", 2) end
+    if type(name) ~= "string" or type(fn) ~= "function" then
+      error("mw.test wants a name and a function", 2)
+    end
     d.tests[#d.tests + 1] = { name = name, fn = fn, where = where(2) }
   end
 
-  -------------------------------------------------------------------------------------------- in rules
+  -- in rules
 
   mw.null = encode.null
 
   --- Marks a list, so that an empty one is written [].
-  function mw.array(t)
-    return setmetatable(t or {}, encode.array_mark)
-  end
+  function mw.array(t) return setmetatable(t or {}, encode.array_mark) end
 
   mw.decode = event.decode
 
@@ -272,7 +414,9 @@ function M.new(kinds, env)
   function mw.length(t)
     if event.is_view(t) then
       local n = 0
-      for _ in pairs(event.decode(t)) do n = n + 1 end
+      for _ in pairs(event.decode(t)) do
+        n = n + 1
+      end
       return n
     end
     return #t
@@ -282,7 +426,9 @@ function M.new(kinds, env)
   function mw.now() return R.now end
 
   function mw.reply(e, body, status)
-    if getmetatable(e) ~= Event then error("mw.reply wants the event to answer, not a " .. type(e), 2) end
+    if getmetatable(e) ~= Event then
+      error("mw.reply wants the event to answer, not a " .. type(e), 2)
+    end
     if status ~= nil and (type(status) ~= "number" or status < 100 or status > 599) then
       error("mw.reply: the status is a number from 100 to 599, not " .. tostring(status), 2)
     end
@@ -305,16 +451,28 @@ function M.new(kinds, env)
     local text = tostring(message)
     if fields ~= nil then text = text .. " " .. encode.text(event.decode(fields)) end
     local info = debug.getinfo(3, "Sl")
-    local place = info and info.currentline >= 0 and (info.short_src .. ":" .. info.currentline) or "flow"
+    local place = info and info.currentline >= 0 and (info.short_src .. ":" .. info.currentline)
+      or "flow"
     C.mw_log(level, place, "%s", text)
   end
   mw.log = setmetatable({}, { __call = function(_, message, fields) log(1, message, fields) end })
-  for name, level in pairs(levels) do mw.log[name] = function(message, fields) log(level, message, fields) end end
+  for name, level in pairs(levels) do
+    mw.log[name] = function(message, fields) log(level, message, fields) end
+  end
 
   mw.env = setmetatable({}, {
     __index = function(_, name)
       local v = env[name]
-      if v == nil then error("the environment variable " .. tostring(name) .. " is not set (mw.env(\"" .. tostring(name) .. "\", default) gives a default)", 2) end
+      if v == nil then
+        error(
+          "the environment variable "
+            .. tostring(name)
+            .. ' is not set (mw.env("'
+            .. tostring(name)
+            .. '", default) gives a default)',
+          2
+        )
+      end
       return v
     end,
     __call = function(_, name, default)
@@ -326,10 +484,33 @@ function M.new(kinds, env)
   })
   mw.version = M.version
 
-  local sorts = { "source", "sink", "channel", "rule", "flow", "test", "env", "log", "null", "array", "now", "reply", "meta", "decode", "length", "dead_letters", "version" }
-  setmetatable(mw, { __index = function(_, k)
-    error("there is no mw." .. tostring(k) .. options.suggest(tostring(k), sorts), 2)
-  end })
+  local sorts = {
+    "source",
+    "sink",
+    "channel",
+    "rule",
+    "flow",
+    "test",
+    "env",
+    "log",
+    "null",
+    "array",
+    "now",
+    "reply",
+    "meta",
+    "decode",
+    "length",
+    "dead_letters",
+    "version",
+  }
+  setmetatable(
+    mw,
+    {
+      __index = function(_, k)
+        error("there is no mw." .. tostring(k) .. options.suggest(tostring(k), sorts), 2)
+      end,
+    }
+  )
   return mw, d
 end
 

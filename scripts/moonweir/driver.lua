@@ -1,26 +1,29 @@
 --- Drivers: the loops that run a chain of rules over the rows of a run.
 ---
---- What can be observed is always the same: row by row, and for each row the rules in the order they are declared. How it
---- is compiled depends on the chain. A short one becomes one loop with the rules called in line, which the JIT compiler
---- turns into one trace. A long one is cut into segments, each with a trace of its own, called from a loop that is not
---- compiled: a trace that holds too many branches would fall off the compiler's limits. Rules with a condition (`when`)
+--- What can be observed is always the same: row by row, and for each row the rules in the order
+--- they are declared. How it is compiled depends on the chain. A short one becomes one loop with
+--- the rules called in line, which the JIT compiler turns into one trace. A long one is cut into
+--- segments, each with a trace of its own, called from a loop that is not compiled: a trace that
+--- holds too many branches would fall off the compiler's limits. Rules with a condition (`when`)
 --- are found by an index once there are many of them.
 ---
---- Every rule is a protected call: what a failing rule sent is taken back and a dead letter takes its place.
+--- Every rule is a protected call: what a failing rule sent is taken back and a dead letter takes
+--- its place.
 local core = require "moonweir.core"
 local event = require "moonweir.event"
 local C, R = core.C, core.view()
 
 local M = {}
 
-local IN_LINE = 12    -- rules in one trace
-local INDEX_FROM = 4  -- rules with conditions: from this many on they are indexed
+local IN_LINE = 12 -- rules in one trace
+local INDEX_FROM = 4 -- rules with conditions: from this many on they are indexed
 local DERIVED_MAX = 10000
 
 --- A rule failed. The reason is text already, or becomes it.
 local function fail(row, rule, mark, why)
   if type(why) ~= "string" then
-    why = type(why) == "table" and getmetatable(why) == nil and "an error that is a table" or tostring(why)
+    why = type(why) == "table" and getmetatable(why) == nil and "an error that is a table"
+      or tostring(why)
   end
   C.mw_view_fail(R, row, rule, mark, why, #why)
   R.counts[rule].failed = R.counts[rule].failed + 1
@@ -29,15 +32,25 @@ end
 --- Source text that tests a condition on event `e`.
 local function condition_text(when)
   local fields = {}
-  for field in pairs(when) do fields[#fields + 1] = field end
+  for field in pairs(when) do
+    fields[#fields + 1] = field
+  end
   table.sort(fields)
   local tests = {}
   for i, field in ipairs(fields) do
     local read = "e"
-    for part in field:gmatch "[^%.]+" do read = ("field(%s, %q)"):format(read, part) end
+    for part in field:gmatch "[^%.]+" do
+      read = ("field(%s, %q)"):format(read, part)
+    end
     local options = {}
-    for j, v in ipairs(when[field]) do options[j] = ("v%d == %s"):format(i, type(v) == "string" and ("%q"):format(v) or tostring(v)) end
-    tests[i] = ("local v%d = %s if not (%s) then break end"):format(i, read, table.concat(options, " or "))
+    for j, v in ipairs(when[field]) do
+      options[j] = ("v%d == %s"):format(i, type(v) == "string" and ("%q"):format(v) or tostring(v))
+    end
+    tests[i] = ("local v%d = %s if not (%s) then break end"):format(
+      i,
+      read,
+      table.concat(options, " or ")
+    )
   end
   return table.concat(tests, " ")
 end
@@ -56,32 +69,58 @@ local function call_text(k, rule)
     c.events = c.events + 1
     local ok, why = pcall(f%d, %s)
     if not ok then fail(row, %d, mark, why)
-    elseif R.send_count == mark then c.filtered = c.filtered + 1 end]]):format(rule.number, rule.number, k,
-    rule.inline and "e" or "new(row, generation)", rule.number)
+    elseif R.send_count == mark then c.filtered = c.filtered + 1 end]]):format(
+    rule.number,
+    rule.number,
+    k,
+    rule.inline and "e" or "new(row, generation)",
+    rule.number
+  )
   if not rule.inline then return "do\n" .. call .. "\nend" end
-  return "repeat local e = new(row, generation) " .. condition_text(rule.when) .. "\n" .. call .. "\nuntil true"
+  return "repeat local e = new(row, generation) "
+    .. condition_text(rule.when)
+    .. "\n"
+    .. call
+    .. "\nuntil true"
 end
 
 local function compile(text, rules, extra)
   local names, values = {}, {}
-  for k, rule in ipairs(rules) do names[k] = "f" .. k values[k] = rule.fn end
+  for k, rule in ipairs(rules) do
+    names[k] = "f" .. k
+    values[k] = rule.fn
+  end
   local head = "local R, pcall, new, fail, field, fns, extra = ...\n"
   if #names > 0 then head = head .. "local " .. table.concat(names, ", ") .. " = unpack(fns)\n" end
-  return assert(loadstring(head .. text, "=driver"))(R, pcall, event.new, fail, field, values, extra)
+  return assert(loadstring(head .. text, "=driver"))(
+    R,
+    pcall,
+    event.new,
+    fail,
+    field,
+    values,
+    extra
+  )
 end
 
 local function calls_text(rules)
   local parts = {}
-  for k, rule in ipairs(rules) do parts[k] = call_text(k, rule) end
+  for k, rule in ipairs(rules) do
+    parts[k] = call_text(k, rule)
+  end
   return table.concat(parts, "\n")
 end
 
 --- A segment of rules in line, as a function of a row.
 local function chunk(rules)
-  return compile("return function(row)\nlocal generation = R.generation\n" .. calls_text(rules) .. "\nend", rules)
+  return compile(
+    "return function(row)\nlocal generation = R.generation\n" .. calls_text(rules) .. "\nend",
+    rules
+  )
 end
 
---- A segment of rules found by an index, as a function of a row. Each rule has a function, and so a trace, of its own.
+--- A segment of rules found by an index, as a function of a row. Each rule has a function, and so a
+--- trace, of its own.
 local function indexed(rules)
   local group = C.mw_view_when_add(R)
   local when = C.mw_view_when(R, group)
@@ -91,10 +130,15 @@ local function indexed(rules)
     runners[rule.number] = chunk { rule }
     for name, values in pairs(rule.when) do
       local path = core.ROOT
-      for part in name:gmatch "[^%.]+" do path = event.learn(path, part) or core.NONE end
+      for part in name:gmatch "[^%.]+" do
+        path = event.learn(path, part) or core.NONE
+      end
       if path == core.NONE then error("too many different fields in conditions") end
       for _, v in ipairs(values) do
-        local kind = type(v) == "string" and core.STRING or type(v) == "number" and core.NUMBER or v and core.TRUE or core.FALSE
+        local kind = type(v) == "string" and core.STRING
+          or type(v) == "number" and core.NUMBER
+          or v and core.TRUE
+          or core.FALSE
         local text = type(v) == "string" and v or ""
         C.mw_when_add(when, rule.number, path, kind, type(v) == "number" and v or 0, text, #text)
       end
@@ -103,12 +147,16 @@ local function indexed(rules)
   C.mw_when_build(when)
   local function match(row)
     local n = C.mw_view_match(R, group, row)
-    for i = 1, n do hits[i] = R.matched[i - 1] end
+    for i = 1, n do
+      hits[i] = R.matched[i - 1]
+    end
     return n
   end
   local function run(row)
     local n = match(row)
-    for i = 1, n do runners[hits[i]](row) end
+    for i = 1, n do
+      runners[hits[i]](row)
+    end
   end
   jit.off(run)
   return run
@@ -120,7 +168,9 @@ local function segments(rules)
   while i <= #rules do
     local j = i
     if rules[i].when then
-      while rules[j + 1] and rules[j + 1].when do j = j + 1 end
+      while rules[j + 1] and rules[j + 1].when do
+        j = j + 1
+      end
       if j - i + 1 >= INDEX_FROM then
         list[#list + 1] = { index = true, first = i, last = j }
         i = j + 1
@@ -142,7 +192,9 @@ local function segments(rules)
   end
   for k, s in ipairs(list) do
     s.rules = {}
-    for n = s.first, s.last do s.rules[n - s.first + 1] = rules[n] end
+    for n = s.first, s.last do
+      s.rules[n - s.first + 1] = rules[n]
+    end
     list[k] = s
   end
   return list
@@ -162,7 +214,9 @@ local function deliver(row, mark)
       if derived > DERIVED_MAX then
         R.sends[line].to = core.TO_NOBODY
         R.pending = 0
-        local why = "more than " .. DERIVED_MAX .. " events came of one: do rules send to each other's channels in a circle?"
+        local why = "more than "
+          .. DERIVED_MAX
+          .. " events came of one: do rules send to each other's channels in a circle?"
         C.mw_view_fail(R, row, R.rule, R.send_count, why, #why)
         return
       end
@@ -183,9 +237,13 @@ local function row_function(rules)
   local list = segments(rules)
   if #list == 1 and not list[1].index then return chunk(list[1].rules) end
   local functions = {}
-  for i, s in ipairs(list) do functions[i] = s.index and indexed(s.rules) or chunk(s.rules) end
+  for i, s in ipairs(list) do
+    functions[i] = s.index and indexed(s.rules) or chunk(s.rules)
+  end
   local function run(row)
-    for i = 1, #functions do functions[i](row) end
+    for i = 1, #functions do
+      functions[i](row)
+    end
   end
   jit.off(run)
   return run
@@ -210,7 +268,9 @@ local LOOP = [[
 local function driver(rules)
   local list = segments(rules)
   local extra = { deliver = deliver }
-  if #list == 1 and not list[1].index then return compile(LOOP:format(calls_text(list[1].rules)), list[1].rules, extra) end
+  if #list == 1 and not list[1].index then
+    return compile(LOOP:format(calls_text(list[1].rules)), list[1].rules, extra)
+  end
   extra.run = row_function(rules)
   local run = compile(LOOP:format("extra.run(row)"), {}, extra)
   jit.off(run)
@@ -225,11 +285,15 @@ function M.build(chains, sources)
   local drivers = {}
   for i, stages in ipairs(chains) do
     drivers[i] = {}
-    for j, stage in ipairs(stages) do drivers[i][j] = driver(stage.rules) end
+    for j, stage in ipairs(stages) do
+      drivers[i][j] = driver(stage.rules)
+    end
     if i > sources then
       local all = {}
       for _, stage in ipairs(stages) do
-        for _, rule in ipairs(stage.rules) do all[#all + 1] = rule end
+        for _, rule in ipairs(stage.rules) do
+          all[#all + 1] = rule
+        end
       end
       channel_rows[i - sources - 1] = row_function(all)
     end

@@ -1,5 +1,5 @@
---- Lua values into JSON, through a C buffer. Keys of objects are written in order of their bytes, so that the same
---- decision is always the same bytes.
+--- Lua values into JSON, through a C buffer. Keys of objects are written in order of their bytes,
+--- so that the same decision is always the same bytes.
 local core = require "moonweir.core"
 local C, ffi = core.C, core.ffi
 local append, quote, number = C.mw_buffer_append, C.mw_json_quote, C.mw_json_number
@@ -11,7 +11,13 @@ local M = {}
 local MAX_DEPTH = 100
 
 --- JSON null, which a nil in a table cannot be.
-M.null = setmetatable({}, { __tostring = function() return "null" end, __newindex = function() error("mw.null cannot be changed", 2) end })
+M.null = setmetatable(
+  {},
+  {
+    __tostring = function() return "null" end,
+    __newindex = function() error("mw.null cannot be changed", 2) end,
+  }
+)
 
 --- Marks lists, so that an empty one is written [] (an unmarked empty table is written {}).
 M.array_mark = { __name = "array" }
@@ -24,7 +30,9 @@ local function list_length(t)
   local n = #t
   if n == 0 then return next(t) == nil and getmetatable(t) == M.array_mark and 0 or nil end
   local count = 0
-  for _ in next, t do count = count + 1 end
+  for _ in next, t do
+    count = count + 1
+  end
   return count == n and n or nil
 end
 
@@ -56,8 +64,13 @@ local function sorted_keys(t)
 end
 
 local function encode_table(out, t, depth)
-  if depth > MAX_DEPTH then error("a table nested deeper than " .. MAX_DEPTH .. " (or that holds itself) cannot be JSON") end
-  if t == M.null then append(out, "null", 4) return end
+  if depth > MAX_DEPTH then
+    error("a table nested deeper than " .. MAX_DEPTH .. " (or that holds itself) cannot be JSON")
+  end
+  if t == M.null then
+    append(out, "null", 4)
+    return
+  end
   if M.write_view(out, t) then return end
   local n = list_length(t)
   if n then
@@ -83,7 +96,9 @@ local function encode_table(out, t, depth)
 end
 
 local function encode_cdata(out, v)
-  if not (istype(int64, v) or istype(uint64, v)) then error("a cdata that is no integer cannot be JSON") end
+  if not (istype(int64, v) or istype(uint64, v)) then
+    error("a cdata that is no integer cannot be JSON")
+  end
   local digits = tostring(v):gsub("U?LL$", "")
   append(out, digits, #digits)
 end
@@ -94,14 +109,25 @@ end
 ---@param depth integer
 function encode(out, v, depth)
   local kind = type(v)
-  if kind == "string" then quote(out, v, #v)
-  elseif kind == "number" then number(out, v)
-  elseif kind == "table" then encode_table(out, v, depth)
+  if kind == "string" then
+    quote(out, v, #v)
+  elseif kind == "number" then
+    number(out, v)
+  elseif kind == "table" then
+    encode_table(out, v, depth)
   elseif kind == "boolean" then
-    if v then append(out, "true", 4) else append(out, "false", 5) end
-  elseif kind == "nil" then append(out, "null", 4)
-  elseif kind == "cdata" then encode_cdata(out, v)
-  else error("a " .. kind .. " cannot be JSON") end
+    if v then
+      append(out, "true", 4)
+    else
+      append(out, "false", 5)
+    end
+  elseif kind == "nil" then
+    append(out, "null", 4)
+  elseif kind == "cdata" then
+    encode_cdata(out, v)
+  else
+    error("a " .. kind .. " cannot be JSON")
+  end
 end
 
 --- Replaces what the buffer holds by a value's JSON.

@@ -1,18 +1,28 @@
---- Events as rules see them: tables without contents, whose fields are found in the event's bytes when they are read.
+--- Events as rules see them: tables without contents, whose fields are found in the event's bytes
+--- when they are read.
 ---
---- A handle holds the row and the generation of its run, under the keys `true` and `false`, which no JSON field can be; a
---- part of an event (`e.device`) is a handle too, which holds the number of its path under 0, which no list counts from.
---- A handle is good while its rule runs, and refused after. One that never escapes a rule is never allocated: the JIT
---- compiler keeps it in registers (which is why a part does not simply hold its event: what is stored in a table escapes).
+--- A handle holds the row and the generation of its run, under the keys `true` and `false`, which
+--- no JSON field can be; a part of an event (`e.device`) is a handle too, which holds the number of
+--- its path under 0, which no list counts from. A handle is good while its rule runs, and refused
+--- after. One that never escapes a rule is never allocated: the JIT compiler keeps it in registers
+--- (which is why a part does not simply hold its event: what is stored in a table escapes).
 ---
---- What a rule assigns is kept in an overlay, a tree of plain tables. There is one at a time, that of the rule that runs;
---- R.overlaid says that it is not empty, and is cleared before each rule.
+--- What a rule assigns is kept in an overlay, a tree of plain tables. There is one at a time, that
+--- of the rule that runs; R.overlaid says that it is not empty, and is cleared before each rule.
 local core = require "moonweir.core"
 local encode = require "moonweir.encode"
 local C, ffi, R = core.C, core.ffi, core.view()
 local ffi_string, uint64, int64 = ffi.string, ffi.typeof "uint64_t", ffi.typeof "int64_t"
 local STRING, NUMBER, NULL, FALSE, TRUE, ESCAPED, INTEGER, ABSENT, OBJECT =
-  core.STRING, core.NUMBER, core.NULL, core.FALSE, core.TRUE, core.ESCAPED, core.INTEGER, core.ABSENT, core.OBJECT
+  core.STRING,
+  core.NUMBER,
+  core.NULL,
+  core.FALSE,
+  core.TRUE,
+  core.ESCAPED,
+  core.INTEGER,
+  core.ABSENT,
+  core.OBJECT
 local setmetatable, getmetatable, type, error, next = setmetatable, getmetatable, type, error, next
 local null, append = encode.null, C.mw_buffer_append
 
@@ -27,8 +37,9 @@ local roots, children = {}, {}
 local path_names = {}
 local REMOVED = {}
 
---- A handle of a row. `generation` is R.generation, read outside the loop over the rows: only then can the compiler keep
---- the handle in registers (what is stored in a sunk table must not change within the loop).
+--- A handle of a row. `generation` is R.generation, read outside the loop over the rows: only then
+--- can the compiler keep the handle in registers (what is stored in a sunk table must not change
+--- within the loop).
 function M.new(row, generation)
   local e = { [true] = 0, [false] = 0 }
   e[true] = row
@@ -37,7 +48,10 @@ function M.new(row, generation)
 end
 
 local function stale(level)
-  error("this event is over: take what you need of it with mw.decode(e) while its rule runs", level + 1)
+  error(
+    "this event is over: take what you need of it with mw.decode(e) while its rule runs",
+    level + 1
+  )
 end
 
 --- Row of an event; an error when it is over.
@@ -48,16 +62,19 @@ local function row_of(e)
 end
 M.row_of = row_of
 
----------------------------------------------------------------------------------------------- reading
+-- reading
 
---- An exact integer: what a double cannot hold is a 64-bit integer, and what those cannot hold is the nearest double.
+--- An exact integer: what a double cannot hold is a 64-bit integer, and what those cannot hold is
+--- the nearest double.
 local function integer(v)
   local digits = ffi_string(v.text, v.len)
   local negative = digits:sub(1, 1) == "-"
   local body = negative and digits:sub(2) or digits
   if #body > 20 or (#body == 20 and body > "18446744073709551615") then return v.number end
   local n = uint64(0)
-  for i = 1, #body do n = n * 10 + (body:byte(i) - 48) end
+  for i = 1, #body do
+    n = n * 10 + (body:byte(i) - 48)
+  end
   if negative then
     if n > 9223372036854775808ULL then return v.number end
     return -ffi.cast(int64, n)
@@ -96,16 +113,25 @@ function decode_text(text, len, is_object)
     if C.mw_view_next(R, text, len, cursor, key_out, value_out) == 0 then return t end
     at = cursor[0]
     local k
-    if is_object then k = text_of(key_out) else n = n + 1 k = n end
+    if is_object then
+      k = text_of(key_out)
+    else
+      n = n + 1
+      k = n
+    end
     t[k] = decode_value(value_out)
   end
 end
 
 local function learn(parent, k)
   local path
-  if type(k) == "string" then path = C.mw_view_path_key(R, parent, k, #k)
-  elseif type(k) == "number" and k >= 1 and k % 1 == 0 and k <= 64 then path = C.mw_view_path_index(R, parent, k)
-  else return nil end
+  if type(k) == "string" then
+    path = C.mw_view_path_key(R, parent, k, #k)
+  elseif type(k) == "number" and k >= 1 and k % 1 == 0 and k <= 64 then
+    path = C.mw_view_path_index(R, parent, k)
+  else
+    return nil
+  end
   if path < 0 then return nil end
   local of = parent == core.ROOT and roots or children[parent]
   of[k] = path
@@ -116,11 +142,15 @@ local function learn(parent, k)
 end
 M.learn = learn
 
---- Fields that have no path of their own (an index past 64, or more paths than can be learned): found by a walk.
+--- Fields that have no path of their own (an index past 64, or more paths than can be learned):
+--- found by a walk.
 local function unlearned(row, parent, k)
   if type(k) ~= "string" and type(k) ~= "number" then return nil end
-  if parent == core.ROOT then R.found = C.mw_json_value(R.events[row].text, R.events[row].len)
-  else C.mw_view_find(R, row, parent) end
+  if parent == core.ROOT then
+    R.found = C.mw_json_value(R.events[row].text, R.events[row].len)
+  else
+    C.mw_view_find(R, row, parent)
+  end
   local v = R.found
   if v.kind ~= core.OBJECT and v.kind ~= core.ARRAY then return nil end
   return decode_text(v.text, v.len, v.kind == OBJECT)[k]
@@ -150,7 +180,7 @@ local function read(row, parent, k)
   return value_of(R.slots[row * R.stride + path], row, path)
 end
 
----------------------------------------------------------------------------------------------- overlays
+-- overlays
 
 --- The keys that lead to a path, from the root.
 local function chain_of(path)
@@ -163,7 +193,8 @@ local function chain_of(path)
   return keys
 end
 
---- What the overlay says of a chain of keys: the value, or nil and the overlay's node there (nil when it says nothing).
+--- What the overlay says of a chain of keys: the value, or nil and the overlay's node there (nil
+--- when it says nothing).
 local function overlaid(node, keys, k)
   for i = 1, #keys do
     if not node then return nil, nil end
@@ -184,7 +215,8 @@ local function overlaid(node, keys, k)
   return node.set[k], node
 end
 
---- The overlay of the rule that runs: `set` by field, `sub` by container, and the order of assignment.
+--- The overlay of the rule that runs: `set` by field, `sub` by container, and the order of
+--- assignment.
 local overlay
 
 local function index_slow(e, path, k)
@@ -204,7 +236,9 @@ local function assign(e, path, k, v)
     error("the name of a field is a string (or a whole number in a list), not a " .. kind, 3)
   end
   kind = type(v)
-  if kind == "function" or kind == "userdata" or kind == "thread" then error("a " .. kind .. " cannot be the value of a field", 3) end
+  if kind == "function" or kind == "userdata" or kind == "thread" then
+    error("a " .. kind .. " cannot be the value of a field", 3)
+  end
   if kind == "table" then v = M.decode(v) end
   if R.overlaid == 0 then
     R.overlaid = 1
@@ -214,8 +248,12 @@ local function assign(e, path, k, v)
   for i = 1, #keys do
     local set = node.set[keys[i]]
     if set ~= nil then
-      if type(set) ~= "table" or set == REMOVED or set == null then error("'" .. tostring(keys[i]) .. "' is no table any more", 3) end
-      for j = i + 1, #keys do set = set[keys[j]] end
+      if type(set) ~= "table" or set == REMOVED or set == null then
+        error("'" .. tostring(keys[i]) .. "' is no table any more", 3)
+      end
+      for j = i + 1, #keys do
+        set = set[keys[j]]
+      end
       set[k] = v
       return
     end
@@ -252,17 +290,20 @@ Part.__newindex = function(part, k, v) assign(part, part[0], k, v) end
 
 Event.__metatable, Part.__metatable = Event, Part
 
----------------------------------------------------------------------------------------------- whole events
+-- whole events
 
 --- The edits that the overlay makes, into the view; each path once, with its last value.
 local function edit_overlay()
   local root = overlay
-  -- in the order of assignment: a list grows at its end, and new fields stand in the order they were given
+  -- in the order of assignment: a list grows at its end, and new fields stand in the order they
+  -- were given
   local seen = {}
   for i = 1, #root.order do
     local keys = root.order[i]
     local node, n = root, #keys
-    for j = 1, n - 1 do node = node and node.sub[keys[j]] end
+    for j = 1, n - 1 do
+      node = node and node.sub[keys[j]]
+    end
     local k = keys[n]
     local v = node and node.set[k]
     if v ~= nil and not (seen[node] and seen[node][k]) then
@@ -270,7 +311,11 @@ local function edit_overlay()
       seen[node][k] = true
       for j = 1, n do
         local step = keys[j]
-        if type(step) == "string" then C.mw_view_edit_key(R, step, #step) else C.mw_view_edit_index(R, step) end
+        if type(step) == "string" then
+          C.mw_view_edit_key(R, step, #step)
+        else
+          C.mw_view_edit_index(R, step)
+        end
       end
       if v ~= REMOVED then encode.encode(R.out, v) end
       C.mw_view_edit_end(R, v == REMOVED and 1 or 0)
@@ -278,20 +323,29 @@ local function edit_overlay()
   end
 end
 
---- Writes an event's text, with its overlay and `fields` added, into a journal line; nothing where it is as it came.
+--- Writes an event's text, with its overlay and `fields` added, into a journal line; nothing where
+--- it is as it came.
 function M.render(e, fields, line)
   local row = row_of(e)
   local changed = R.overlaid ~= 0
-  if not changed and fields == nil then line.text = nil return end
+  if not changed and fields == nil then
+    line.text = nil
+    return
+  end
   C.mw_view_edit_begin(R)
   if changed then edit_overlay() end
   if fields ~= nil then
     local names, n = {}, 0
     for k in next, fields do
-      if type(k) ~= "string" then error("the names of added fields are strings, not a " .. type(k), 3) end
+      if type(k) ~= "string" then
+        error("the names of added fields are strings, not a " .. type(k), 3)
+      end
       n = n + 1
       local j = n - 1
-      while j > 0 and names[j] > k do names[j + 1] = names[j] j = j - 1 end
+      while j > 0 and names[j] > k do
+        names[j + 1] = names[j]
+        j = j - 1
+      end
       names[j + 1] = k
     end
     for i = 1, n do
@@ -357,7 +411,10 @@ encode.write_view = function(out, t)
   local v = mt == Event and whole_value(t) or part_value(t)
   out.len = 0
   append(out, kept, #kept)
-  if not v then append(out, "null", 4) return true end
+  if not v then
+    append(out, "null", 4)
+    return true
+  end
   local quotes = (v.kind == STRING or v.kind == ESCAPED) and 1 or 0
   append(out, v.text - quotes, v.len + 2 * quotes)
   return true

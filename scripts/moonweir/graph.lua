@@ -1,6 +1,6 @@
---- What was declared, as C reads it: chains of stages. The chain of a source or a channel is the rules that read from it; a
---- stage is a run of rules, in the order of declaration, that can run on the same shard: those with the same `by`, and those
---- without one between them.
+--- What was declared, as C reads it: chains of stages. The chain of a source or a channel is the
+--- rules that read from it; a stage is a run of rules, in the order of declaration, that can run on
+--- the same shard: those with the same `by`, and those without one between them.
 local M = {}
 
 local function same_key(a, b)
@@ -13,7 +13,9 @@ local function stages_of(rules, sort, index, merge)
   local stages = {}
   for _, rule in ipairs(rules) do
     local reads = false
-    for _, h in ipairs(rule.from) do reads = reads or h.sort == sort and h.index == index end
+    for _, h in ipairs(rule.from) do
+      reads = reads or h.sort == sort and h.index == index
+    end
     if reads then
       local stage = stages[#stages]
       if not stage or (not merge and rule.by and stage.by and not same_key(stage.by, rule.by)) then
@@ -27,11 +29,16 @@ local function stages_of(rules, sort, index, merge)
   return stages
 end
 
---- Chains of all sources, then of all channels. `merge`: there is one shard, so one stage is enough.
+--- Chains of all sources, then of all channels. `merge`: there is one shard, so one stage is
+--- enough.
 function M.chains(d, merge)
   local chains = {}
-  for i in ipairs(d.sources) do chains[#chains + 1] = stages_of(d.rules, "source", i, merge) end
-  for i in ipairs(d.channels) do chains[#chains + 1] = stages_of(d.rules, "channel", i, merge) end
+  for i in ipairs(d.sources) do
+    chains[#chains + 1] = stages_of(d.rules, "source", i, merge)
+  end
+  for i in ipairs(d.channels) do
+    chains[#chains + 1] = stages_of(d.rules, "channel", i, merge)
+  end
   return chains
 end
 
@@ -40,14 +47,28 @@ function M.lint(d)
   local found = {}
   local function used(sort, index)
     for _, rule in ipairs(d.rules) do
-      for _, h in ipairs(rule.from) do if h.sort == sort and h.index == index then return true end end
+      for _, h in ipairs(rule.from) do
+        if h.sort == sort and h.index == index then return true end
+      end
     end
   end
   for i, s in ipairs(d.sources) do
-    if not used("source", i) then found[#found + 1] = { where = s.where, message = "no rule reads source '" .. s.name .. "': its events are acknowledged and go nowhere" } end
+    if not used("source", i) then
+      found[#found + 1] = {
+        where = s.where,
+        message = "no rule reads source '"
+          .. s.name
+          .. "': its events are acknowledged and go nowhere",
+      }
+    end
   end
   for i, c in ipairs(d.channels) do
-    if not used("channel", i) then found[#found + 1] = { where = c.where, message = "no rule reads channel '" .. c.name .. "': what is sent to it goes nowhere" } end
+    if not used("channel", i) then
+      found[#found + 1] = {
+        where = c.where,
+        message = "no rule reads channel '" .. c.name .. "': what is sent to it goes nowhere",
+      }
+    end
   end
   return found
 end
@@ -55,22 +76,37 @@ end
 --- The graph as a plain table for C.
 function M.plain(d, chains)
   local rules, plain_chains = {}, {}
-  for i, rule in ipairs(d.rules) do rules[i] = { name = rule.name, where = rule.where } end
+  for i, rule in ipairs(d.rules) do
+    rules[i] = { name = rule.name, where = rule.where }
+  end
   for i, stages in ipairs(chains) do
     plain_chains[i] = {}
     for j, stage in ipairs(stages) do
-      plain_chains[i][j] = { by = type(stage.by) == "table" and stage.by or {}, by_function = type(stage.by) == "function", rules = #stage.rules }
+      plain_chains[i][j] = {
+        by = type(stage.by) == "table" and stage.by or {},
+        by_function = type(stage.by) == "function",
+        rules = #stage.rules,
+      }
     end
   end
   local array = require "moonweir.encode".array_mark
   local function list(t) return setmetatable(t, array) end
   for i in ipairs(plain_chains) do
-    for _, stage in ipairs(plain_chains[i]) do list(stage.by) end
+    for _, stage in ipairs(plain_chains[i]) do
+      list(stage.by)
+    end
     list(plain_chains[i])
   end
   return {
-    flow = d.flow, dead = d.dead, sources = list(d.sources), sinks = list(d.sinks), channels = list(d.channels),
-    rules = list(rules), chains = list(plain_chains), tests = #d.tests, warnings = list(M.lint(d)),
+    flow = d.flow,
+    dead = d.dead,
+    sources = list(d.sources),
+    sinks = list(d.sinks),
+    channels = list(d.channels),
+    rules = list(rules),
+    chains = list(plain_chains),
+    tests = #d.tests,
+    warnings = list(M.lint(d)),
   }
 end
 

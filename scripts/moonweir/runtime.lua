@@ -11,7 +11,15 @@ local C, R = core.C, core.view()
 local M = {}
 
 -- long flows need more and larger traces than the defaults allow
-jit.opt.start("maxtrace=20000", "maxrecord=16000", "maxirconst=4000", "maxside=1000", "maxsnap=2000", "sizemcode=256", "maxmcode=65536")
+jit.opt.start(
+  "maxtrace=20000",
+  "maxrecord=16000",
+  "maxirconst=4000",
+  "maxside=1000",
+  "maxsnap=2000",
+  "sizemcode=256",
+  "maxmcode=65536"
+)
 
 local declared, chains
 
@@ -25,7 +33,9 @@ end
 M.open_file = io.open
 
 local function load_text(text, path, env)
-  if text:byte(1) == 27 then error(path .. ": bytecode is not accepted: a flow is Lua source", 0) end
+  if text:byte(1) == 27 then
+    error(path .. ": bytecode is not accepted: a flow is Lua source", 0)
+  end
   local fn, why = load(text, "@" .. path, "t", env)
   if not fn then error(why, 0) end
   return fn
@@ -58,11 +68,10 @@ end
 
 --- Makes the drivers. After load; on a shard that will run them.
 ---@return function[][] drivers by chain and stage
-function M.build()
-  return driver.build(chains, #declared.sources)
-end
+function M.build() return driver.build(chains, #declared.sources) end
 
---- Functions that leave the hash of each row's key in R.hashes, for stages whose `by` is a function.
+--- Functions that leave the hash of each row's key in R.hashes, for stages whose `by` is a
+--- function.
 ---@return table<integer, table<integer, function>>
 function M.keyers()
   local keyers = {}
@@ -70,20 +79,22 @@ function M.keyers()
     keyers[i] = {}
     for j, stage in ipairs(stages) do
       local by = stage.by
-      keyers[i][j] = type(by) == "function" and function()
-        for row = R.row, R.given - 1 do
-          R.row = row
-          local ok, key = pcall(by, event.new(row, R.generation))
-          if not ok then
-            local why = "in the key of a rule: " .. tostring(key)
-            C.mw_view_fail(R, row, stage.rules[1].number, R.send_count, why, #why)
-            R.events[row].dead = 1
-            key = ""
+      keyers[i][j] = type(by) == "function"
+          and function()
+            for row = R.row, R.given - 1 do
+              R.row = row
+              local ok, key = pcall(by, event.new(row, R.generation))
+              if not ok then
+                local why = "in the key of a rule: " .. tostring(key)
+                C.mw_view_fail(R, row, stage.rules[1].number, R.send_count, why, #why)
+                R.events[row].dead = 1
+                key = ""
+              end
+              key = tostring(key)
+              R.hashes[row] = C.mw_hash(key, #key)
+            end
           end
-          key = tostring(key)
-          R.hashes[row] = C.mw_hash(key, #key)
-        end
-      end or false
+        or false
     end
   end
   return keyers

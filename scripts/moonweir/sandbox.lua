@@ -1,12 +1,14 @@
---- The environment of a flow: what a rule may use, and nothing else. No os, io, ffi, debug, jit, no way to load bytecode,
---- no raw access to what events are made of.
+--- The environment of a flow: what a rule may use, and nothing else. No os, io, ffi, debug, jit, no
+--- way to load bytecode, no raw access to what events are made of.
 local event = require "moonweir.event"
 
 local M = {}
 
 local function copy(t, leave)
   local c = {}
-  for k, v in pairs(t) do if not (leave and leave[k]) then c[k] = v end end
+  for k, v in pairs(t) do
+    if not (leave and leave[k]) then c[k] = v end
+  end
   return c
 end
 
@@ -39,11 +41,23 @@ end
 ---@param load_module fun(name: string, env: table): any
 function M.environment(mw, load_module)
   local env = {
-    assert = assert, error = error, type = type, tostring = tostring, tonumber = tonumber, select = select,
-    unpack = unpack, pcall = pcall, xpcall = function(f, h, ...) return xpcall(f, h, ...) end,
-    pairs = safe_pairs, ipairs = safe_ipairs, next = safe_next,
-    getmetatable = safe_getmetatable, setmetatable = safe_setmetatable,
-    rawget = raw("rawget", rawget), rawset = raw("rawset", rawset), rawequal = rawequal,
+    assert = assert,
+    error = error,
+    type = type,
+    tostring = tostring,
+    tonumber = tonumber,
+    select = select,
+    unpack = unpack,
+    pcall = pcall,
+    xpcall = function(f, h, ...) return xpcall(f, h, ...) end,
+    pairs = safe_pairs,
+    ipairs = safe_ipairs,
+    next = safe_next,
+    getmetatable = safe_getmetatable,
+    setmetatable = safe_setmetatable,
+    rawget = raw("rawget", rawget),
+    rawset = raw("rawset", rawset),
+    rawequal = rawequal,
     math = copy(math, { random = true, randomseed = true }),
     string = copy(string, { dump = true }),
     table = copy(table),

@@ -1,11 +1,12 @@
 /* plugin.h: the one door through which sources and sinks enter, the built-in ones too.
  *
- * A kind is a table of functions and a table of options. The router makes an instance for each declaration of the flow
- * (and for each shard, where the kind says so), and calls it on one thread only: the shard that is its home, whose libuv
- * loop it may use. What a kind may call is declared below; it sees no more of the router than this.
+ * A kind is a table of functions and a table of options. The router makes an instance for each
+ * declaration of the flow (and for each shard, where the kind says so), and calls it on one thread
+ * only: the shard that is its home, whose libuv loop it may use. What a kind may call is declared
+ * below; it sees no more of the router than this.
  *
- * The life of a source: open, start, (pause, resume)*, drain, close. Of a sink: open, write*, drain, close.
- * Not yet a promise to others: the version rises with every change. */
+ * The life of a source: open, start, (pause, resume)*, drain, close. Of a sink: open, write*,
+ * drain, close. Not yet a promise to others: the version rises with every change. */
 #ifndef MOONWEIR_PLUGIN_H
 #define MOONWEIR_PLUGIN_H
 
@@ -27,24 +28,26 @@ typedef struct mw_source_kind {
     const char *name;
     const mw_option *options; /* besides those that every source has */
     int every_shard;          /* one instance a shard (listeners), or one in all (files) */
-    int spread;               /* its batches are large: they are dealt out to all shards, and what comes of them is put
-                               * back in their order */
-    const char *format;       /* what `format` is when the flow does not say; NULL: "ndjson" */
+    int spread; /* its batches are large: they are dealt out to all shards, and what comes of them
+                 * is put back in their order */
+    const char *format; /* what `format` is when the flow does not say; NULL: "ndjson" */
     mw_status (*open)(mw_source *s, mw_error *error);
     void (*start)(mw_source *s);
-    /* Too much is in flight: read nothing more until resume. A batch that is already filled may still be given. NULL: the
-     * source asks mw_source_is_full by itself. */
+    /* Too much is in flight: read nothing more until resume. A batch that is already filled may
+     * still be given. NULL: the source asks mw_source_is_full by itself. */
     void (*pause)(mw_source *s);
     void (*resume)(mw_source *s);
-    /* All that the batch caused is safe, and its replies are there. Never called from inside mw_source_give. Batches of a
-     * partition come in their order, the others as they are done. May be NULL. */
+    /* All that the batch caused is safe, and its replies are there. Never called from inside
+     * mw_source_give. Batches of a partition come in their order, the others as they are done. May
+     * be NULL. */
     void (*acknowledge)(mw_source *s, mw_batch *b);
-    /* The rules have run, but nothing need be safe yet. Only for sources that set `wants_decision` in open. */
+    /* The rules have run, but nothing need be safe yet. Only for sources that set `wants_decision`
+     * in open. */
     void (*decided)(mw_source *s, mw_batch *b);
     /* Take nothing new in; call mw_source_finished as soon as nothing more will be given. */
     void (*drain)(mw_source *s);
-    /* Frees self. No batch of it is in flight. libuv handles must be closed with uv_close; the loop runs on until they
-     * are. */
+    /* Frees self. No batch of it is in flight. libuv handles must be closed with uv_close; the loop
+     * runs on until they are. */
     void (*close)(mw_source *s);
 } mw_source_kind;
 
@@ -60,8 +63,9 @@ struct mw_source {
     void *self; /* the kind's own */
 };
 
-/* A batch with an empty block of at least `room` bytes. The caller fills block, len, stream, first, position,
- * end_position, meta and request as far as it has them, and gives the batch, or takes it back. Never NULL. */
+/* A batch with an empty block of at least `room` bytes. The caller fills block, len, stream, first,
+ * position, end_position, meta and request as far as it has them, and gives the batch, or takes it
+ * back. Never NULL. */
 mw_batch *mw_source_take(mw_source *s, size_t room);
 void mw_source_untake(mw_source *s, mw_batch *b);
 /* Hands a batch of whole frames over. `partition` is NULL where there is nothing to resume. */
@@ -69,25 +73,31 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *partition);
 /* True when the source should not read: too much is in flight, or a sink is full. */
 int mw_source_is_full(const mw_source *s);
 
-/* A partition (a file, say) with a position of its own, which is kept across restarts. `key` names it for good. A note of
- * up to MW_NOTE_BYTES is kept with the position. */
+/* A partition (a file, say) with a position of its own, which is kept across restarts. `key` names
+ * it for good. A note of up to MW_NOTE_BYTES is kept with the position. */
 enum { MW_NOTE_BYTES = 64 };
 mw_partition *mw_source_partition(mw_source *s, const char *key);
 /* Whether a checkpoint knew it; the position to go on at, and the note. */
-int mw_partition_known(const mw_partition *p, uint64_t *position, const char **note, size_t *note_len);
+int mw_partition_known(const mw_partition *p, uint64_t *position, const char **note,
+                       size_t *note_len);
 void mw_partition_note(mw_partition *p, const void *note, size_t len);
 /* Starts the partition over at a position: what is in flight from before no longer moves it. */
 void mw_partition_restart(mw_partition *p, uint64_t position);
 
-/* Bytes that cannot be events go to the dead letters, with why. `end_position` is where to go on behind them. */
-void mw_source_reject(mw_source *s, mw_partition *partition, mw_stream *stream, uint64_t position, uint64_t end_position,
-                      const char *bytes, size_t len, const char *why);
+/* Bytes that cannot be events go to the dead letters, with why. `end_position` is where to go on
+ * behind them. */
+void mw_source_reject(mw_source *s, mw_partition *partition, mw_stream *stream, uint64_t position,
+                      uint64_t end_position, const char *bytes, size_t len, const char *why);
 /* Nothing more will come: a finite source is at its end, or a drained one is empty. */
 void mw_source_finished(mw_source *s);
 /* The source cannot go on; the run fails. */
 void mw_source_failed(mw_source *s, const char *why);
 /* Counts what the source had to drop (only udp may). */
 void mw_source_dropped(mw_source *s, uint64_t events);
+/* A number that the instances of a source share (the port that the first listener was given), 0 at
+ * first. Between lock and unlock one instance has it to itself. */
+int *mw_source_lock_shared(mw_source *s);
+void mw_source_unlock_shared(mw_source *s);
 /* Counts bytes read. */
 void mw_source_read(mw_source *s, uint64_t bytes);
 
@@ -97,24 +107,26 @@ typedef struct mw_sink mw_sink;
 
 /* One event for a sink. */
 typedef struct mw_piece {
-    const char *text;    /* its JSON */
-    const char *raw;     /* as it came, in the format of its source, when nothing was changed; NULL otherwise */
+    const char *text; /* its JSON */
+    const char *
+        raw; /* as it came, in the format of its source, when nothing was changed; NULL otherwise */
     const char *options; /* third argument of send, a JSON object; NULL when there was none */
     uint32_t len, raw_len, options_len;
-    uint32_t event;      /* in its batch */
-    uint32_t rule;       /* that sent it */
+    uint32_t event; /* in its batch */
+    uint32_t rule;  /* that sent it */
 } mw_piece;
 
 /* What one run sent to one sink. Pieces point into the batch, which the list holds. */
 typedef struct mw_list {
     struct mw_list *next; /* the sink's own, while it has the list */
     mw_batch *batch;
-    uint64_t sequence;    /* of the batch at its source: with the source's name and the piece's number, a stable identity */
-    uint32_t sink;        /* the router's own, like the next two */
+    uint64_t sequence; /* of the batch at its source: with the source's name and the piece's number,
+                          a stable identity */
+    uint32_t sink;     /* the router's own, like the next two */
     uint32_t source;
     int ordered;
     uint32_t count;
-    size_t bytes;         /* of all pieces */
+    size_t bytes; /* of all pieces */
     mw_piece pieces[];
 } mw_list;
 
@@ -123,7 +135,8 @@ typedef struct mw_sink_kind {
     const mw_option *options;
     const char *format;
     mw_status (*open)(mw_sink *k, mw_error *error);
-    /* Takes the list; answers later (or at once) with mw_sink_done. Lists are answered in any order. */
+    /* Takes the list; answers later (or at once) with mw_sink_done. Lists are answered in any
+     * order. */
     void (*write)(mw_sink *k, mw_list *list);
     /* Called after a round of writes: what was collected should leave now. May be NULL. */
     void (*flush)(mw_sink *k);
@@ -138,7 +151,7 @@ struct mw_sink {
     const char *name;
     mw_config *config;
     const mw_format *format;
-    const char *flow;    /* name of the flow */
+    const char *flow; /* name of the flow */
     uv_loop_t *loop;
     void *self;
 };
@@ -155,11 +168,14 @@ void mw_sink_recovered(mw_sink *k);
 void mw_sink_failed(mw_sink *k, const char *why);
 /* Bytes that left. */
 void mw_sink_wrote(mw_sink *k, uint64_t bytes);
-/* Appends one piece as the sink should write it: its format or template, its `only` and `without`. */
+/* Appends one piece as the sink should write it: its format or template, its `only` and `without`.
+ */
 void mw_sink_render(mw_sink *k, const mw_list *list, const mw_piece *p, mw_buffer *out);
-/* Name of the source that a list comes from. */
-const char *mw_sink_source(mw_sink *k, const mw_list *list);
-/* A small record that is kept across restarts, at once. Returns 0 and leaves *value when there is none. */
+/* A text that is the same whenever the piece is sent, after a restart too where its source keeps
+ * positions: flow, source, partition, position, and the piece's place. */
+void mw_sink_identify(mw_sink *k, const mw_list *list, const mw_piece *p, char *to, size_t room);
+/* A small record that is kept across restarts, at once. Returns 0 and leaves *value when there is
+ * none. */
 int mw_sink_recall(mw_sink *k, const char *key, uint64_t *value);
 mw_status mw_sink_remember(mw_sink *k, const char *key, uint64_t value);
 

@@ -1,0 +1,347 @@
+/* socket.c (sources): tcp and unix: connections that stream events in any framing. Nothing is
+ * answered: what a client has written and we have read is ours; while too much is in flight,
+ * connections are not read. */
+#include "base/log.h"
+#include "net/address.h"
+#include "sources/feed.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define COMMON_OPTIONS                                                                             \
+    {"timeout", MW_OPT_DURATION,                                                                   \
+     "0",       "closes a connection that sends nothing for so long; 0: never",                    \
+     NULL,      NULL},                                                                             \
+        {"max_connections",                                                                        \
+         MW_OPT_COUNT,                                                                             \
+         "10000",                                                                                  \
+         "connections at a time, for each shard",                                                  \
+         NULL,                                                                                     \
+         NULL},                                                                                    \
+        {0},
+
+static const mw_option tcp_options[] = {
+    {"listen", MW_OPT_TEXT, "!", "host:port; port 0 picks a free one and logs it", NULL, NULL},
+    COMMON_OPTIONS};
+static const mw_option unix_options[] = {
+    {"path", MW_OPT_TEXT, "!", "the socket's file", NULL, NULL}, COMMON_OPTIONS};
+
+enum { SWEEP_MS = 500 };
+
+typedef struct connection connection;
+
+typedef struct listener {
+    mw_source *source;
+    union {
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } h;
+    uv_timer_t sweep;
+    connection *connections;
+    unsigned count, max;
+    uint64_t timeout_ms;
+    int is_unix, full, ended, closing, handles;
+} listener;
+
+struct connection {
+    connection *next, *previous;
+    listener *owner;
+    union {
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } h;
+    mw_feed feed;
+    char meta[160];
+    uint64_t last_ms;
+    int closed, gone; /* its handle is closed */
+};
+
+/* ---- connections ---- */
+
+static void release_listener(listener *l)
+{
+    if (l->handles == 0 && !l->connections) free(l);
+}
+
+/* A connection stays until its handle is closed and none of its batches borrows its stream. */
+static void release(connection *c)
+{
+    listener *l = c->owner;
+    if (!c->gone || c->feed.in_flight) return;
+    if (c->previous) c->previous->next = c->next;
+    else
+        l->connections = c->next;
+    if (c->next) c->next->previous = c->previous;
+    mw_feed_close(&c->feed);
+    free(c);
+    if (l->closing) release_listener(l);
+}
+
+static void on_gone(uv_handle_t *handle)
+{
+    connection *c = handle->data;
+    c->gone = 1;
+    release(c);
+}
+
+static void close_connection(connection *c)
+{
+    if (c->closed) return;
+    c->closed = 1;
+    c->owner->count--;
+    uv_close((uv_handle_t *)&c->h.stream, on_gone);
+}
+
+static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    connection *c = handle->data;
+    size_t room;
+    (void)suggested;
+    buf->base = mw_feed_room(&c->feed, &room);
+    buf->len = room;
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    connection *c = stream->data;
+    mw_error error;
+    (void)buf;
+    if (n < 0) {
+        mw_feed_end(&c->feed);
+        close_connection(c);
+    } else if (n > 0) {
+        c->last_ms = uv_now(c->owner->source->loop);
+        if (mw_feed_got(&c->feed, (size_t)n, &error) != MW_OK) close_connection(c);
+    }
+}
+
+static void describe(connection *c)
+{
+    struct sockaddr_storage peer;
+    int len = sizeof peer;
+    if (c->owner->is_unix || uv_tcp_getpeername(&c->h.tcp, (struct sockaddr *)&peer, &len) != 0)
+        return;
+    mw_address a = {.storage = peer, .len = (socklen_t)len};
+    char text[MW_ADDRESS_TEXT];
+    snprintf(c->meta, sizeof c->meta, ",\"peer\":\"%s\"", mw_address_text(&a, text));
+    c->feed.meta = c->meta;
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    listener *l = stream->data;
+    if (status != 0) return;
+    connection *c = calloc(1, sizeof *c);
+    mw_assert(c != NULL);
+    c->owner = l;
+    mw_feed_init(&c->feed, l->source);
+    if (l->is_unix) uv_pipe_init(l->source->loop, &c->h.pipe, 0);
+    else
+        uv_tcp_init(l->source->loop, &c->h.tcp);
+    c->h.stream.data = c;
+    c->next = l->connections;
+    if (c->next) c->next->previous = c;
+    l->connections = c;
+    l->count++;
+    if (uv_accept(stream, &c->h.stream) != 0 || l->count > l->max) {
+        close_connection(c);
+        return;
+    }
+    describe(c);
+    c->last_ms = uv_now(l->source->loop);
+    if (!l->full) uv_read_start(&c->h.stream, on_room, on_read);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    listener *l = timer->data;
+    uint64_t now = uv_now(l->source->loop);
+    for (connection *c = l->connections, *next; c; c = next) {
+        next = c->next;
+        if (c->closed || l->full || now - c->last_ms < l->timeout_ms) continue;
+        mw_feed_end(&c->feed);
+        close_connection(c);
+    }
+}
+
+/* ---- listening ---- */
+
+static mw_status listen_tcp(listener *l, mw_error *error)
+{
+    mw_source *s = l->source;
+    mw_address address;
+    char text[MW_ADDRESS_TEXT];
+    int fd = -1;
+    mw_status status = mw_address_read(&address, mw_config_text(s->config, "listen", ""), error);
+    if (status != MW_OK) return status;
+    int *port = mw_source_lock_shared(s), first = *port == 0;
+    status = mw_address_bind(&address, 0, port, &fd, error);
+    mw_address_set_port(&address, *port);
+    mw_source_unlock_shared(s);
+    if (status != MW_OK) return status;
+    uv_tcp_init(s->loop, &l->h.tcp);
+    uv_tcp_open(&l->h.tcp, fd);
+    if (first) mw_log(MW_INFO, s->name, "listening on %s", mw_address_text(&address, text));
+    return MW_OK;
+}
+
+/* A socket file that nobody listens on is left over from a crash, and replaced. */
+static mw_status remove_stale(const char *path, mw_error *error)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct stat st;
+    if (lstat(path, &st) != 0) return MW_OK;
+    if (!S_ISSOCK(st.st_mode))
+        return mw_fail(error, MW_IO, "'%s' is there already, and is no socket", path);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int taken = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+    if (fd >= 0) close(fd);
+    if (taken) return mw_fail(error, MW_IO, "cannot listen on '%s': another program does", path);
+    unlink(path);
+    return MW_OK;
+}
+
+static mw_status listen_unix(listener *l, mw_error *error)
+{
+    const char *path = mw_config_text(l->source->config, "path", "");
+    mw_status status = remove_stale(path, error);
+    if (status != MW_OK) return status;
+    uv_pipe_init(l->source->loop, &l->h.pipe, 0);
+    int rc = uv_pipe_bind(&l->h.pipe, path);
+    if (rc == 0) {
+        mw_log(MW_INFO, l->source->name, "listening on %s", path);
+        return MW_OK;
+    }
+    uv_close((uv_handle_t *)&l->h.pipe, NULL);
+    return mw_fail(error, MW_IO, "cannot listen on '%s': %s", path, uv_strerror(rc));
+}
+
+static mw_status open_listener(mw_source *s, int is_unix, mw_error *error)
+{
+    listener *l = calloc(1, sizeof *l);
+    mw_assert(l != NULL);
+    mw_error why;
+    l->source = s, l->is_unix = is_unix;
+    l->timeout_ms = (uint64_t)mw_config_int(s->config, "timeout", 0) / 1000000;
+    l->max = (unsigned)mw_config_int(s->config, "max_connections", 10000);
+    mw_status status = is_unix ? listen_unix(l, &why) : listen_tcp(l, &why);
+    if (status != MW_OK) {
+        free(l);
+        return mw_fail(error, status, "source '%s': %s", s->name, why.message);
+    }
+    s->self = l;
+    uv_timer_init(s->loop, &l->sweep);
+    l->h.stream.data = l->sweep.data = l;
+    return MW_OK;
+}
+
+static mw_status open_tcp(mw_source *s, mw_error *error)
+{
+    return open_listener(s, 0, error);
+}
+
+static mw_status open_unix(mw_source *s, mw_error *error)
+{
+    return open_listener(s, 1, error);
+}
+
+static void start(mw_source *s)
+{
+    listener *l = s->self;
+    int rc = uv_listen(&l->h.stream, 1024, on_connection);
+    if (rc != 0) mw_source_failed(s, uv_strerror(rc));
+    if (l->timeout_ms) uv_timer_start(&l->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
+static void pause_reading(mw_source *s)
+{
+    listener *l = s->self;
+    l->full = 1;
+    for (connection *c = l->connections; c; c = c->next)
+        if (!c->closed) uv_read_stop(&c->h.stream);
+}
+
+static void resume(mw_source *s)
+{
+    listener *l = s->self;
+    l->full = 0;
+    for (connection *c = l->connections; c && !l->ended; c = c->next) {
+        if (c->closed) continue;
+        c->last_ms = uv_now(s->loop);
+        uv_read_start(&c->h.stream, on_room, on_read);
+    }
+}
+
+static void acknowledge(mw_source *s, mw_batch *b)
+{
+    (void)s;
+    mw_feed *f = mw_feed_acknowledge(b);
+    release((connection *)((char *)f - offsetof(connection, feed)));
+}
+
+static void drain(mw_source *s)
+{
+    listener *l = s->self;
+    if (l->ended) return;
+    l->ended = 1;
+    for (connection *c = l->connections, *next; c; c = next) {
+        next = c->next;
+        close_connection(c);
+    }
+    mw_source_finished(s);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    listener *l = handle->data;
+    l->handles--;
+    release_listener(l);
+}
+
+static void close_listener(mw_source *s)
+{
+    listener *l = s->self;
+    l->closing = 1;
+    l->handles = 2;
+    uv_close((uv_handle_t *)&l->h.stream, on_closed);
+    uv_close((uv_handle_t *)&l->sweep, on_closed);
+    for (connection *c = l->connections, *next; c; c = next) {
+        next = c->next;
+        c->feed.in_flight = 0;
+        close_connection(c);
+    }
+}
+
+const mw_source_kind mw_source_tcp = {
+    .name = "tcp",
+    .options = tcp_options,
+    .every_shard = 1,
+    .open = open_tcp,
+    .start = start,
+    .pause = pause_reading,
+    .resume = resume,
+    .acknowledge = acknowledge,
+    .drain = drain,
+    .close = close_listener,
+};
+
+const mw_source_kind mw_source_unix = {
+    .name = "unix",
+    .options = unix_options,
+    .open = open_unix,
+    .start = start,
+    .pause = pause_reading,
+    .resume = resume,
+    .acknowledge = acknowledge,
+    .drain = drain,
+    .close = close_listener,
+};
