@@ -79,7 +79,7 @@ if [ -z "$quick" ]; then
     for build in asan tsan; do
         one "$build build" sh scripts/build.sh "$build"
         # shellcheck disable=SC2046
-        MOONWEIR_SANITIZED=$build specs "$build" $(find_specs spec/flow)
+        specs "$build" $(find_specs spec/flow)
     done
     say fuzzers
     one 'fuzz build' sh scripts/build.sh fuzz

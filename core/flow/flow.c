@@ -9,18 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPENING, RUNNING, DRAINING, STOPPING, CHECKPOINT_MS = 200, PROGRESS_MS = 500 };
+enum { OPENING, RUNNING, DRAINING, STOPPING, CHECKPOINT_MS = 100, PROGRESS_MS = 500 };
 
 /* ---- loading ---- */
 
 static const char *state_folder(mw_flow *f)
 {
     if (f->options.state_folder) return f->options.state_folder;
-    const char *base =
-        strrchr(f->options.path, '/') ? strrchr(f->options.path, '/') + 1 : f->options.path;
-    mw_buffer path = {0};
-    mw_buffer_format(&path, ".moonweir/%.*s", (int)strcspn(base, "."), base);
-    f->options.state_folder = path.bytes; /* for the life of the flow */
+    const char *slash = strrchr(f->options.path, '/'), *base = slash ? slash + 1 : f->options.path;
+    mw_buffer_format(&f->default_state, ".moonweir/%.*s", (int)strcspn(base, "."), base);
+    f->options.state_folder = f->default_state.bytes;
     return f->options.state_folder;
 }
 
@@ -96,6 +94,7 @@ void mw_flow_free(mw_flow *f)
     mw_store_close(f->store);
     mw_graph_close(&f->graph);
     mw_buffer_close(&f->kinds_json);
+    mw_buffer_close(&f->default_state);
     pthread_mutex_destroy(&f->partitions_lock);
     pthread_mutex_destroy(&f->shared_lock);
     free(f->shared);

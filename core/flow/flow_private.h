@@ -158,7 +158,7 @@ struct mw_flow {
     mw_flow_options options;
     const mw_kinds *kinds;
     mw_graph graph;
-    mw_buffer kinds_json;
+    mw_buffer kinds_json, default_state;
     unsigned shards;
     mw_shard *shard; /* shards of them */
     mw_post *post;   /* box `shards` is control's */

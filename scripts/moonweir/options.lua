@@ -184,11 +184,8 @@ function M.check(what, given, known, level)
           for choice in o.choices:gmatch "[^|]+" do
             list[#list + 1] = choice
           end
-          error(
-            what
-              .. (": '%s' cannot be %s%s"):format(o.name, describe(v), M.suggest(tostring(v), list)),
-            level + 1
-          )
+          local hint = M.suggest(tostring(v), list)
+          error(("%s: '%s' cannot be %s%s"):format(what, o.name, describe(v), hint), level + 1)
         end
         result[o.name] = resolved
       end

@@ -10,11 +10,11 @@ local FLOW = [[
 describe("a full disk", function()
   local mounted
   after_each(function()
-    s.clean()
     if mounted then
       os.execute("umount -l " .. mounted)
       mounted = nil
     end
+    s.clean()
   end)
 
   it("delays events, and loses none", function()

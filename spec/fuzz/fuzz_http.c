@@ -28,21 +28,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mw_http_server *server;
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    struct {
-        unsigned short family, port;
-        unsigned ip;
-        char zero[8];
-    } any = {.family = AF_INET, .ip = 0x0100007f};
-    if (bind(listener, (struct sockaddr *)&any, sizeof any) != 0) __builtin_trap();
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0); /* a port for each input would run out of them */
+    struct sockaddr unnamed = {.sa_family = AF_UNIX};
+    if (bind(listener, &unnamed, sizeof unnamed.sa_family) != 0) __builtin_trap();
     getsockname(listener, (struct sockaddr *)&address, &len);
     uv_loop_init(&loop);
     mw_http_options options = {
         .max_body = 4096, .timeout_ms = 1000, .max_connections = 4, .on_request = on_request};
     if (mw_http_server_open(&server, &loop, listener, &options, &error) != MW_OK) __builtin_trap();
-    int client = socket(AF_INET, SOCK_STREAM, 0);
-    struct linger now = {1, 0};
-    setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    int client = socket(AF_UNIX, SOCK_STREAM, 0);
     if (connect(client, (struct sockaddr *)&address, len) != 0) __builtin_trap();
     size_t half = size / 2;
     if (half && send(client, data, half, MSG_NOSIGNAL) < 0) half = size;
