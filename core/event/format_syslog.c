@@ -28,6 +28,9 @@ static mw_status octet_boundary(mw_stream *s, const char *text, size_t len, int 
     *whole = 0;
     while (p < end) {
         size_t count;
+        while (p < end && *p == '\n') p++; /* some senders end counted messages so */
+        *whole = (size_t)(p - text);
+        if (p == end) break;
         const char *body = count_end(p, end, &count);
         if (!body && end - p > 10)
             return mw_fail(error, MW_INVALID, "an octet count is missing before a syslog message");
@@ -37,7 +40,6 @@ static mw_status octet_boundary(mw_stream *s, const char *text, size_t len, int 
                            count, s->limit);
         if (!body || (size_t)(end - body) < count) break;
         p = body + count;
-        while (p < end && *p == '\n') p++;
         *whole = (size_t)(p - text);
     }
     if (final && *whole < len)
@@ -195,10 +197,11 @@ static void split(mw_batch *b)
     mw_buffer json = {0};
     while (p < end) {
         size_t count;
+        while (b->stream->octet_counted == 1 && p < end && *p == '\n') p++;
+        if (p == end) break;
         const char *next, *body = p;
         if (b->stream->octet_counted == 1 && (body = count_end(p, end, &count))) {
             next = body + count;
-            while (next < end && *next == '\n') next++;
         } else {
             const char *newline = memchr(p, '\n', (size_t)(end - p));
             body = p, count = (size_t)((newline ? newline : end) - p);

@@ -35,7 +35,7 @@ void mw_delivery_decided(mw_shard *s, mw_batch *b)
 
 static void acknowledge(mw_source_host *h, mw_batch *b)
 {
-    mw_count(&h->acknowledged, b->count);
+    mw_count(&h->events, b->count);
     if (h->source.kind->acknowledge) h->source.kind->acknowledge(&h->source, b);
     mw_source_host_returned(h, b);
 }

@@ -108,7 +108,7 @@ struct mw_source_host {
     mw_batch *spare; /* to be used again */
     uint32_t spares;
     mw_stream reject_stream;
-    mw_counter events, bytes, rejected, dropped, acknowledged;
+    mw_counter events, bytes, rejected, dropped;
 };
 
 struct mw_sink_host {

@@ -161,7 +161,6 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
 void mw_source_host_returned(mw_source_host *h, mw_batch *b)
 {
     h->in_flight--, h->in_flight_bytes -= b->weight;
-    mw_count(&h->events, b->count);
     mw_source_untake(&h->source, b);
     mw_source_host_check_full(h);
     report_empty(h);

@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mw_http_server *server;
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
-    int listener = socket(AF_UNIX, SOCK_STREAM, 0); /* a port for each input would run out of them */
+    int listener =
+        socket(AF_UNIX, SOCK_STREAM, 0); /* a port for each input would run out of them */
     struct sockaddr unnamed = {.sa_family = AF_UNIX};
     if (bind(listener, &unnamed, sizeof unnamed.sa_family) != 0) __builtin_trap();
     getsockname(listener, (struct sockaddr *)&address, &len);

@@ -1,0 +1,98 @@
+-- reference.lua: writes docs/reference/sources.md and sinks.md from what the program itself
+-- knows of its options.
+--   luajit scripts/reference.lua build/release/moonweir FOLDER
+-- luacheck: no max line length
+local program, folder = arg[1], arg[2]
+local cjson = require "cjson"
+local pipe = assert(io.popen(program .. " kinds"))
+local kinds = cjson.decode(pipe:read "*a")
+pipe:close()
+
+local PROSE = {
+  source = {
+    stdin = "Standard input: a pipe, a terminal or a redirected file. It cannot be read again: what was read and not yet delivered when the router dies is lost.",
+    file = "Files, read to the end or followed. Positions are kept under `--state` by device, inode and a fingerprint of the first bytes, so that a renamed file goes on where it was and a truncated or replaced one is read from its start (with a warning). gzip and zstd files are recognised by their first bytes; a restart reads them again up to where it was. A frame longer than `limit` becomes a dead letter that holds its first 64 KiB, its length and its position: all of it is still in the file. What is written between a copy and the truncation of `copytruncate` cannot be had by any reader.",
+    http = "HTTP/1.1 on each shard: keep-alive, pipelining, chunked bodies, 100-continue, gzip and zstd bodies. A request holds one JSON object, an array, or lines of JSON. Answers: what a rule replied, or `{}`; for several events a list with a result for each. 400: not valid events (what and where); 404: another path; 405: not POST or PUT; 408: not whole in time; 413: larger than `max_body`; 415: unknown Content-Encoding; 422: the rule failed, and the event is in the dead letters; 429 with Retry-After: too much is in flight; 431: the head is too large; 503 with Retry-After: stopping, or too many connections. A client may repeat whatever was not answered 2xx or 422.",
+    tcp = "Connections that stream events. Nothing is answered. While too much is in flight, connections are not read. A connection whose framing is lost is closed, and what was left of it is in the dead letters.",
+    unix = "As tcp, on a unix socket. A socket file that nobody listens on any more is replaced.",
+    udp = "Datagrams, each one event or several lines. What the kernel drops while we are busy is counted in `moonweir_source_dropped_total`: of all sources, this is the one that can lose.",
+    generate = "Synthetic payments, for trying things out; the same for the same `seed`.",
+  },
+  sink = {
+    stdout = "Standard output. When its reader goes away the run fails (exit code 1), and what was not delivered is not acknowledged.",
+    file = "Files, appended to. A full disk, or any failing write, is tried again until it succeeds, while sources wait. Half a line that a crash left at the end is cut off at the next start (its event comes again). A value of a path template that cannot be opened costs its events a dead letter.",
+    http = "Requests by libcurl. No answer, 408, 425, 429 and 5xx are tried again with exponential back-off and jitter, or as Retry-After says; any other answer but 2xx is final: the request's events go to the dead letters. Every request carries an `Idempotency-Key` that is the same at each try.",
+    tcp = "A connection; made again with back-off when it breaks, and what was not taken is sent again. Delivered means that the kernel took the bytes: the protocol has no acknowledgement.",
+    unix = "As tcp, to a unix socket.",
+    udp = "A datagram an event. Delivered means sent. An event larger than a datagram goes to the dead letters.",
+    discard = "Takes everything and keeps nothing; it is counted.",
+  },
+}
+
+local COMMON = {
+  source = {
+    { "format", "text", "see below", "how bytes become events: " .. table.concat(kinds.formats, ", ") },
+    { "columns", "texts", "", "csv: the names of the fields, where no header names them" },
+    { "limit", "size", "16MiB", "largest event" },
+    { "in_flight", "size", "8MiB", "bytes that may be worked on before the source is paused" },
+  },
+  sink = {
+    { "format", "text", "ndjson", "how events become bytes: " .. table.concat(kinds.formats, ", ") },
+    { "columns", "texts", "", "csv: the fields to write" },
+    { "only", "texts", "", "write these fields only" },
+    { "without", "texts", "", "leave these fields out" },
+    { "template", "text", "", "write this text instead, with {field} replaced ({{ is a brace)" },
+    { "queue", "size", "16MiB", "bytes that may wait before all sources are paused" },
+  },
+}
+
+local TYPES = {
+  text = "text", texts = "text or list of texts", number = "number", count = "whole number",
+  duration = 'duration ("250ms", "60s", or seconds)', size = 'size ("64KiB", or bytes)',
+  bool = "true or false", table = "table", map = "table of texts",
+}
+
+local function rows(out, options, prefix)
+  for _, o in ipairs(options) do
+    local default = o.fallback == "!" and "must be given" or o.fallback and "`" .. o.fallback .. "`" or ""
+    local doc = o.doc .. (o.choices and " (" .. o.choices:gsub("|", ", ") .. ")" or "")
+    out[#out + 1] = ("| `%s%s` | %s | %s | %s |"):format(prefix, o.name, TYPES[o.type], default, doc)
+    if o.inside then rows(out, o.inside, prefix .. o.name .. ".") end
+  end
+end
+
+local HEAD = "| option | type | default | what it does |\n|---|---|---|---|"
+
+local function page(sort, list)
+  local out = {
+    "# " .. (sort == "source" and "Sources" or "Sinks"),
+    "",
+    ("`mw.%s.KIND(name, options)`. Made from the program itself by `scripts/reference.lua`; a test holds the two together."):format(sort),
+    "",
+    "## Options of every " .. sort,
+    "",
+    HEAD,
+  }
+  for _, o in ipairs(COMMON[sort]) do
+    out[#out + 1] = ("| `%s` | %s | %s | %s |"):format(o[1], TYPES[o[2]], o[3] ~= "" and "`" .. o[3] .. "`" or "", o[4])
+  end
+  for _, kind in ipairs(list) do
+    out[#out + 1] = ""
+    out[#out + 1] = "## " .. kind.name
+    out[#out + 1] = ""
+    out[#out + 1] = assert(PROSE[sort][kind.name], "no prose for " .. sort .. " " .. kind.name)
+    if sort == "source" then out[#out + 1] = "Its `format` is `" .. (kind.format or "ndjson") .. "` where none is given." end
+    if #kind.options > 0 then
+      out[#out + 1] = ""
+      out[#out + 1] = HEAD
+      rows(out, kind.options, "")
+    end
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
+for sort, list in pairs { source = kinds.sources, sink = kinds.sinks } do
+  local file = assert(io.open(folder .. "/" .. sort .. "s.md", "w"))
+  file:write(page(sort, list))
+  file:close()
+end
