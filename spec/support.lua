@@ -16,7 +16,7 @@ local folders = {}
 
 --- A fresh folder, removed by `clean`.
 function M.folder()
-  local path = stdlib.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/moonweir-spec.XXXXXX")
+  local path = stdlib.mkdtemp((os.getenv "BENCH_DIR" or os.getenv "TMPDIR" or "/tmp") .. "/moonweir-spec.XXXXXX")
   folders[#folders + 1] = path
   return path
 end

@@ -26,7 +26,8 @@ struct mw_stream {
 
 struct mw_format {
     const char *name;
-    int json; /* frames are JSON documents as they stand */
+    int json;        /* frames are JSON documents as they stand */
+    int raw_is_line; /* what came in this format is written as it came, and a line break */
     /* How many bytes of text are whole frames. `final`: nothing follows, so that an unfinished last
      * frame is a frame. MW_LIMIT: the frame that begins at *whole is larger than the stream's
      * limit. MW_INVALID: it is not a frame; the stream cannot go on. */

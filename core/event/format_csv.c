@@ -177,6 +177,7 @@ static void write_record(mw_buffer *out, mw_config *config, const char *text, si
 
 const mw_format mw_format_csv = {
     .name = "csv",
+    .raw_is_line = 1,
     .boundary = boundary,
     .split = split,
     .write = write_record,

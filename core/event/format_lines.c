@@ -45,6 +45,7 @@ static void write_line(mw_buffer *out, mw_config *config, const char *text, size
 
 const mw_format mw_format_lines = {
     .name = "lines",
+    .raw_is_line = 1,
     .boundary = mw_format_line_boundary,
     .split = split,
     .write = write_line,

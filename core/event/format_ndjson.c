@@ -41,6 +41,7 @@ static void write_line(mw_buffer *out, mw_config *config, const char *text, size
 
 const mw_format mw_format_ndjson = {
     .name = "ndjson",
+    .raw_is_line = 1,
     .json = 1,
     .boundary = mw_format_line_boundary,
     .split = split,

@@ -260,6 +260,7 @@ static void write_message(mw_buffer *out, mw_config *config, const char *text, s
 
 const mw_format mw_format_syslog = {
     .name = "syslog",
+    .raw_is_line = 1,
     .boundary = boundary,
     .split = split,
     .write = write_message,

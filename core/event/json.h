@@ -40,6 +40,15 @@ void mw_projector_free(mw_projector *p);
 mw_status mw_projector_run(mw_projector *p, const char *text, size_t len, mw_value *values,
                            mw_json_fault *fault);
 
+/* Two documents at once, for speed. 1: both are valid and projected, as mw_projector_run would have
+ * done; 0: they are not alike, or not valid: run each alone. */
+typedef struct mw_pair {
+    const char *text[2];
+    size_t len[2];
+    mw_value *values[2];
+} mw_pair;
+int mw_projector_run_pair(mw_projector *p, const mw_pair *documents);
+
 /* The value of one key (or, with key NULL, of the index-th element counted from 1) of a *valid*
  * object or array. */
 mw_value mw_json_member(const char *text, size_t len, const char *key, size_t key_len,

@@ -29,7 +29,9 @@ enum {
     NODES_MAX = 1024,
     FREE_LESSONS = 64,
     LESSON_EVERY = 32,
-    STEPS = 128
+    STEPS = 128,
+    UNLIKE_MAX = 4,
+    ALONE = 200
 };
 
 typedef struct node node;
@@ -60,8 +62,6 @@ struct node {
     edge edge[EDGES];
 };
 
-typedef int (*runner)(mw_projector *p, const char *text, size_t len, mw_value *values);
-
 typedef struct step {
     const node *from;
     const edge *edge;
@@ -74,8 +74,10 @@ struct mw_projector {
                     value */
     int32_t count;
     mw_json_masker masker;
-    runner runner; /* chosen for the processor at the first document */
-    mw_json_masks masks;
+    int (*run_one)(mw_projector *p, const char *text, size_t len, mw_value *values);
+    int (*run_pair)(mw_projector *p, const mw_pair *d);
+    uint32_t unlike, alone; /* pairs that failed in a row; documents to go without */
+    mw_json_masks masks[2];
     step steps[STEPS];
     uint32_t lessons, misses;
     int32_t previous; /* learning: the node behind which the next run begins */
@@ -131,7 +133,6 @@ mw_projector *mw_projector_new(const mw_paths *paths)
     mw_projector *p = calloc(1, sizeof *p);
     mw_assert(p != NULL);
     p->paths = paths;
-    p->masker = mw_json_masker_best();
     p->nodes = calloc(NODES_MAX, sizeof *p->nodes);
     mw_assert(p->nodes != NULL);
     forget(p);
@@ -292,8 +293,8 @@ INLINE void fill(mw_value *v, uint32_t kind, const char *text, size_t len)
 }
 
 /* The value at i, checked and put into its slot; the result is behind it, or 0: ask the scanner. */
-INLINE size_t take_value(mw_projector *pr, const node *n, const char *text, size_t i, size_t len,
-                         mw_value *values)
+INLINE size_t take_value(mw_projector *pr, const mw_json_masks *masks, const node *n,
+                         const char *text, size_t i, size_t len, mw_value *values)
 {
     mw_value *v = n->path >= 0 ? &values[n->path] : NULL;
     if (n->has_children && v->kind != MW_ABSENT) return 0;
@@ -301,7 +302,7 @@ INLINE size_t take_value(mw_projector *pr, const node *n, const char *text, size
     const char *p = text + i;
     uint32_t kind;
     if (*p == '"') {
-        size_t end = mw_mask_next(pr->masks.stops, i + 1);
+        size_t end = mw_mask_next(masks->stops, i + 1);
         int plain = 1;
         if (text[end] != '"' || end >= len) {
             const char *quote = mw_json_string_end(&r, text + end, &plain);
@@ -313,7 +314,7 @@ INLINE size_t take_value(mw_projector *pr, const node *n, const char *text, size
         return end + 1;
     }
     if (*p == '-' || (unsigned char)(*p - '0') <= 9) {
-        size_t end = number_end(text, pr->masks.others, i);
+        size_t end = number_end(text, masks->others, i);
         if (!end || end > len) {
             const char *behind = mw_json_number_end(&r, p);
             if (!behind) return 0;
@@ -344,7 +345,18 @@ INLINE int open_containers(const edge *e, const char *text, size_t i, size_t len
 
 /* 1: valid and projected; 0: ask the scanner. What stands behind the document may be read, and even
  * followed; then the last edge does not end where the document does. */
-INLINE int run_with(mw_projector *pr, const char *text, size_t len, mw_value *values, run_head head)
+/* Behind a value at i that nobody asked for, where it is a simple string or number; else 0. */
+INLINE size_t skip_value(const mw_json_masks *masks, const char *text, size_t i)
+{
+    if (text[i] == '"') {
+        size_t end = mw_mask_next(masks->stops, i + 1);
+        return text[end] == '"' ? end + 1 : 0;
+    }
+    return (unsigned char)(text[i] - '0') <= 9 ? number_end(text, masks->others, i) : 0;
+}
+
+INLINE int run_with(mw_projector *pr, const mw_json_masks *masks, const char *text, size_t len,
+                    mw_value *values, run_head head)
 {
     const node *n = pr->nodes;
     size_t i = 0;
@@ -355,66 +367,129 @@ INLINE int run_with(mw_projector *pr, const char *text, size_t len, mw_value *va
             if (!e) return 0;
             s->from = n, s->edge = e;
         }
-        if (__builtin_expect(e->plain, 1)) { /* what follows, for a value that nobody asked for */
+        if (__builtin_expect(e->plain, 1)) {
             i += e->len, n = e->to;
             if (i >= len) return 0;
-            size_t end = 0;
-            if (text[i] == '"') {
-                end = mw_mask_next(pr->masks.stops, i + 1);
-                end = text[end] == '"' ? end + 1 : 0;
-            } else if ((unsigned char)(text[i] - '0') <= 9) {
-                end = number_end(text, pr->masks.others, i);
-            }
-            if (!end) end = take_value(pr, n, text, i, len, values);
+            size_t end = skip_value(masks, text, i);
+            if (!end) end = take_value(pr, masks, n, text, i, len, values);
             if (!(i = end)) return 0;
             continue;
         }
         if (!rest_matches(e, text + i) || !open_containers(e, text, i, len, values)) return 0;
         i += e->len, n = e->to;
         if (!n) return i == len;
-        if (i >= len || !(i = take_value(pr, n, text, i, len, values))) return 0;
+        if (i >= len || !(i = take_value(pr, masks, n, text, i, len, values))) return 0;
     }
 }
 
-static int run_plain(mw_projector *pr, const char *text, size_t len, mw_value *values)
+/* Two documents side by side: what one waits for, the other fills. 0 where they are not alike: then
+ * each goes alone. */
+INLINE int run_pair_with(mw_projector *pr, const mw_pair *d, run_head head)
 {
-#if defined(__x86_64__)
-    return run_with(pr, text, len, values, run_head_sse2);
-#else
-    return run_with(pr, text, len, values, run_head_plain);
-#endif
+    const node *n = pr->nodes;
+    const char *a = d->text[0], *b = d->text[1];
+    size_t i = 0, j = 0, alen = d->len[0], blen = d->len[1];
+    const mw_json_masks *am = &pr->masks[0], *bm = &pr->masks[1];
+    for (const step *s = pr->steps, *last = s + STEPS - 1;; s += s < last) {
+        const edge *e = s->edge;
+        if (s->from != n || !head(e, a + i) || !head(e, b + j)) return 0;
+        if (__builtin_expect(e->plain, 1)) {
+            i += e->len, j += e->len, n = e->to;
+            if (i >= alen || j >= blen) return 0;
+            size_t p = skip_value(am, a, i), q = skip_value(bm, b, j);
+            if (!p) p = take_value(pr, am, n, a, i, alen, d->values[0]);
+            if (!q) q = take_value(pr, bm, n, b, j, blen, d->values[1]);
+            if (!(i = p) || !(j = q)) return 0;
+            continue;
+        }
+        if (!rest_matches(e, a + i) || !open_containers(e, a, i, alen, d->values[0])) return 0;
+        if (!rest_matches(e, b + j) || !open_containers(e, b, j, blen, d->values[1])) return 0;
+        i += e->len, j += e->len, n = e->to;
+        if (!n) return i == alen && j == blen;
+        if (i >= alen || !(i = take_value(pr, am, n, a, i, alen, d->values[0]))) return 0;
+        if (j >= blen || !(j = take_value(pr, bm, n, b, j, blen, d->values[1]))) return 0;
+    }
 }
 
 #if defined(__x86_64__)
+#define PLAIN_HEAD run_head_sse2
 AVX2 static int run_avx2(mw_projector *pr, const char *text, size_t len, mw_value *values)
 {
-    return run_with(pr, text, len, values, run_head_avx2);
+    return run_with(pr, pr->masks, text, len, values, run_head_avx2);
+}
+
+AVX2 static int run_pair_avx2(mw_projector *pr, const mw_pair *d)
+{
+    return run_pair_with(pr, d, run_head_avx2);
+}
+
+static int has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+}
+#else
+#define PLAIN_HEAD    run_head_plain
+#define run_avx2      run_plain
+#define run_pair_avx2 run_pair_plain
+static int has_avx2(void)
+{
+    return 0;
 }
 #endif
 
-static runner best_runner(void)
+static int run_plain(mw_projector *pr, const char *text, size_t len, mw_value *values)
 {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) return run_avx2;
-#endif
-    return run_plain;
+    return run_with(pr, pr->masks, text, len, values, PLAIN_HEAD);
 }
 
-static int run(mw_projector *p, const char *text, size_t len, mw_value *values)
+static int run_pair_plain(mw_projector *pr, const mw_pair *d)
 {
-    if (len > MW_MASKED_BYTES || !p->nodes->edges) return 0;
-    if (!p->runner) p->runner = best_runner();
-    p->masker(text, len, &p->masks);
-    return p->runner(p, text, len, values);
+    return run_pair_with(pr, d, PLAIN_HEAD);
+}
+
+static void choose_runners(mw_projector *p)
+{
+    p->masker = mw_json_masker_best();
+    p->run_one = has_avx2() ? run_avx2 : run_plain;
+    p->run_pair = has_avx2() ? run_pair_avx2 : run_pair_plain;
+}
+
+static void clear(mw_projector *p, mw_value *values)
+{
+    for (int32_t i = 0; i < p->paths->count; i++) values[i].kind = MW_ABSENT;
 }
 
 mw_status mw_projector_run(mw_projector *p, const char *text, size_t len, mw_value *values,
                            mw_json_fault *fault)
 {
     if (p->paths_known != p->paths->count) forget(p);
-    for (int32_t i = 0; i < p->paths->count; i++) values[i].kind = MW_ABSENT;
-    if (run(p, text, len, values)) return MW_OK;
+    if (!p->run_one) choose_runners(p);
+    if (len <= MW_MASKED_BYTES && p->nodes->edges) {
+        clear(p, values);
+        p->masker(text, len, p->masks);
+        if (p->run_one(p, text, len, values)) return MW_OK;
+    }
     mw_status status = mw_json_scan(text, len, p->paths, values, fault);
     if (status == MW_OK) learn(p, text, len);
     return status;
+}
+
+int mw_projector_run_pair(mw_projector *p, const mw_pair *d)
+{
+    if (p->alone) { /* pairs have failed: not again for a while */
+        p->alone--;
+        return 0;
+    }
+    if (!p->run_one || p->paths_known != p->paths->count || !p->nodes->edges) return 0;
+    if (d->len[0] > MW_MASKED_BYTES || d->len[1] > MW_MASKED_BYTES) return 0;
+    for (int i = 0; i < 2; i++) {
+        clear(p, d->values[i]);
+        p->masker(d->text[i], d->len[i], &p->masks[i]);
+    }
+    if (p->run_pair(p, d)) {
+        p->unlike = 0;
+        return 1;
+    }
+    if (++p->unlike > UNLIKE_MAX) p->unlike = 0, p->alone = ALONE;
+    return 0;
 }

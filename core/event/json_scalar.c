@@ -125,17 +125,22 @@ void mw_json_number_read(mw_value *v, const char *text, size_t len)
     static const double powers[] = {1,    1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                     1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                     1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    const char *p = text, *end = text + len;
-    int negative = *p == '-', fraction = 0, point = 0;
+    const char *p = text, *end = text + len, *point = NULL;
+    int negative = *p == '-';
     uint64_t whole = 0;
-    unsigned count = 0;
     for (p += negative; p < end; p++) {
-        unsigned digit = (unsigned)(*p - '0');
-        if (digit <= 9) whole = whole * 10 + digit, count++, fraction += point;
-        else if (*p == '.')
-            point = 1;
-        else
-            break;
+        unsigned digit = (unsigned)(unsigned char)*p - '0';
+        if (digit > 9) break;
+        whole = whole * 10 + digit;
+    }
+    unsigned count = (unsigned)(p - text) - (unsigned)negative, fraction = 0;
+    if (p < end && *p == '.') {
+        for (point = ++p; p < end; p++) {
+            unsigned digit = (unsigned)(unsigned char)*p - '0';
+            if (digit > 9) break;
+            whole = whole * 10 + digit;
+        }
+        fraction = (unsigned)(p - point), count += fraction;
     }
     v->kind = MW_NUMBER, v->text = text, v->len = (uint32_t)len;
     if (p == end && count <= 15) {

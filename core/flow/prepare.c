@@ -19,22 +19,35 @@ static void reject(mw_shard *s, uint32_t row, const char *why, size_t len)
     v->events[row].dead = 1;
 }
 
+static void project_one(mw_shard *s, mw_projector *p, uint32_t row)
+{
+    mw_view *v = &s->view;
+    const mw_event *e = &v->events[row];
+    mw_json_fault fault;
+    mw_value *values = v->slots + (size_t)row * v->stride;
+    if (e->dead || mw_projector_run(p, e->text, e->len, values, &fault) == MW_OK) return;
+    char why[200];
+    int n = snprintf(why, sizeof why, "not valid JSON: %s, at byte %zu of the event", fault.what,
+                     fault.at);
+    reject(s, row, why, (size_t)n);
+}
+
 void mw_prepare_project(mw_shard *s, uint32_t source)
 {
     mw_view *v = &s->view;
     mw_projector *p = s->projectors[source];
-    mw_json_fault fault;
-    for (uint32_t row = 0; row < v->given; row++) {
+    uint32_t row = 0;
+    while (row + 1 < v->given) {
         const mw_event *e = &v->events[row];
-        if (e->dead) continue;
-        if (mw_projector_run(p, e->text, e->len, v->slots + (size_t)row * v->stride, &fault) ==
-            MW_OK)
-            continue;
-        char why[200];
-        int n = snprintf(why, sizeof why, "not valid JSON: %s, at byte %zu of the event",
-                         fault.what, fault.at);
-        reject(s, row, why, (size_t)n);
+        mw_value *values = v->slots + (size_t)row * v->stride;
+        mw_pair pair = {{e[0].text, e[1].text}, {e[0].len, e[1].len}, {values, values + v->stride}};
+        if (e[0].dead || e[1].dead || !mw_projector_run_pair(p, &pair)) {
+            project_one(s, p, row);
+            project_one(s, p, row + 1);
+        }
+        row += 2;
     }
+    if (row < v->given) project_one(s, p, row);
 }
 
 static uint64_t hash_value(const mw_value *v)

@@ -243,6 +243,24 @@ void mw_sink_render(mw_sink *k, const mw_list *l, const mw_piece *p, mw_buffer *
     }
 }
 
+uint32_t mw_sink_render_some(mw_sink *k, const mw_list *l, uint32_t first, mw_buffer *out)
+{
+    mw_sink_host *h = host_of(k);
+    const mw_piece *p = &l->pieces[first], *end = l->pieces + l->count;
+    if (h->template || h->selects || !k->format->raw_is_line || !raw_of(k, l, p)) {
+        mw_sink_render(k, l, p, out);
+        return 1;
+    }
+    const char *from = p->raw, *to = from + p->raw_len;
+    for (p++; p < end && p->raw == to + 1 && *to == '\n'; p++) to = p->raw + p->raw_len;
+    size_t len = (size_t)(to - from);
+    char *room = mw_buffer_reserve(out, len + 1);
+    memcpy(room, from, len);
+    room[len] = '\n';
+    out->len += len + 1;
+    return (uint32_t)(p - &l->pieces[first]);
+}
+
 /* ---- records ---- */
 
 static void record_key(mw_sink *k, const char *key, mw_buffer *out)

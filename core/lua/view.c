@@ -36,6 +36,7 @@ static void reserve_slots(mw_view *v, uint32_t rows)
     v->slots_room = need + need / 2;
     v->slots = realloc(v->slots, v->slots_room * sizeof *v->slots);
     mw_assert(v->slots != NULL);
+    v->values = v->slots + (size_t)v->row * v->stride;
 }
 
 void mw_view_begin(mw_view *v, mw_batch *b, mw_arena *arena, mw_event *events, uint32_t count)
@@ -99,6 +100,7 @@ void mw_view_learned(mw_view *v)
     mw_json_fault fault;
     v->stride = (uint32_t)v->paths->count;
     reserve_slots(v, v->count);
+    v->values = v->slots + (size_t)v->row * v->stride;
     for (uint32_t row = 0; row < v->count; row++)
         if (!v->events[row].dead)
             mw_json_scan(v->events[row].text, v->events[row].len, v->paths,

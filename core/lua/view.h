@@ -59,6 +59,7 @@ typedef struct mw_view {
     uint32_t shards;
     uint32_t overlaid; /* the rule that runs has assigned to its event */
     mw_value *slots;
+    mw_value *values; /* the slots of the row being worked on */
     mw_event *events;
     mw_send *sends;
     mw_rule_count *counts;

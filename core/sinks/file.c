@@ -110,6 +110,13 @@ static void answer(files *f, mw_list *l)
 static void render(files *f, mw_list *l)
 {
     mw_error error;
+    if (!f->has_fields) {
+        mw_buffer *out = &f->outputs->pending;
+        size_t before = out->len;
+        for (uint32_t i = 0; i < l->count;) i += mw_sink_render_some(f->sink, l, i, out);
+        f->pending += out->len - before;
+        return;
+    }
     for (uint32_t i = 0; i < l->count; i++) {
         mw_output *o = output_of(f, &l->pieces[i], &error);
         if (!o) {

@@ -41,7 +41,7 @@ void mw_outbox_close(mw_outbox *o)
 
 static void render(mw_outbox *o, const mw_list *l)
 {
-    for (uint32_t i = 0; i < l->count; i++) mw_sink_render(o->sink, l, &l->pieces[i], &o->text);
+    for (uint32_t i = 0; i < l->count;) i += mw_sink_render_some(o->sink, l, i, &o->text);
 }
 
 void mw_outbox_add(mw_outbox *o, mw_list *l)

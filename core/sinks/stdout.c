@@ -115,7 +115,7 @@ static void write_list(mw_sink *k, mw_list *l)
         mw_outbox_add(&o->outbox, l);
         return;
     }
-    for (uint32_t i = 0; i < l->count; i++) mw_sink_render(k, l, &l->pieces[i], &o->text);
+    for (uint32_t i = 0; i < l->count;) i += mw_sink_render_some(k, l, i, &o->text);
     l->next = NULL;
     *o->lists_end = l;
     o->lists_end = &l->next;

@@ -4,14 +4,14 @@
 local ffi = require "ffi"
 
 ffi.cdef [[
-typedef struct { double number; const char *text; uint32_t len; uint32_t kind; } mw_value;
-typedef struct { const char *text; const char *raw; uint32_t len, raw_len, origin, dead; } mw_event;
-typedef struct { const char *text; const char *options; uint32_t len, options_len, to, row, rule, http_status; } mw_send;
+typedef struct { double number; const char *text; int32_t len; int32_t kind; } mw_value;
+typedef struct { const char *text; const char *raw; int32_t len, raw_len, origin, dead; } mw_event;
+typedef struct { const char *text; const char *options; int32_t len, options_len, to, row, rule, http_status; } mw_send;
 typedef struct { double events, filtered, failed, sent; } mw_rule_count;
 typedef struct { char *bytes; size_t len, room; } mw_buffer;
 typedef struct {
-  uint32_t generation, count, given, row, stride, send_count, send_room, rule, pending, shards, overlaid;
-  mw_value *slots;
+  int32_t generation, count, given, row, stride, send_count, send_room, rule, pending, shards, overlaid;
+  mw_value *slots, *values;
   mw_event *events;
   mw_send *sends;
   mw_rule_count *counts;

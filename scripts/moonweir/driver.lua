@@ -223,9 +223,9 @@ local function deliver(row, mark)
       local channel = to - core.TO_CHANNEL
       local new_row = C.mw_view_derive(R, line)
       if C.mw_view_route(R, new_row, channel) == 0 then
-        R.row = new_row
+        R.row, R.values = new_row, R.slots + new_row * R.stride
         channel_rows[channel](new_row)
-        R.row = row
+        R.row, R.values = row, R.slots + row * R.stride
       end
     end
     line = line + 1
@@ -254,7 +254,7 @@ local LOOP = [[
     local generation = R.generation
     for row = R.row, R.given - 1 do
       if R.events[row].dead == 0 then
-        R.row = row
+        R.row, R.values = row, R.slots + row * R.stride
         local first = R.send_count
         %s
         if R.pending > 0 then extra.deliver(row, first) end

@@ -177,7 +177,7 @@ end
 local function read(row, parent, k)
   local path = (parent == core.ROOT and roots or children[parent])[k] or learn(parent, k)
   if not path then return unlearned(row, parent, k) end
-  return value_of(R.slots[row * R.stride + path], row, path)
+  return value_of(R.values[path], row, path)
 end
 
 -- overlays
@@ -270,7 +270,7 @@ Event.__index = function(e, k)
   local row = e[true]
   if row == R.row and e[false] == R.generation and R.overlaid == 0 then
     local path = roots[k]
-    if path then return value_of(R.slots[row * R.stride + path], row, path) end
+    if path then return value_of(R.values[path], row, path) end
   end
   return index_slow(e, core.ROOT, k)
 end
@@ -281,7 +281,7 @@ Part.__index = function(part, k)
   local row = part[true]
   if row == R.row and part[false] == R.generation and R.overlaid == 0 then
     local path = children[part[0]][k]
-    if path then return value_of(R.slots[row * R.stride + path], row, path) end
+    if path then return value_of(R.values[path], row, path) end
   end
   return index_slow(part, part[0], k)
 end

@@ -82,7 +82,7 @@ function M.keyers()
       keyers[i][j] = type(by) == "function"
           and function()
             for row = R.row, R.given - 1 do
-              R.row = row
+              R.row, R.values = row, R.slots + row * R.stride
               local ok, key = pcall(by, event.new(row, R.generation))
               if not ok then
                 local why = "in the key of a rule: " .. tostring(key)

@@ -171,6 +171,9 @@ void mw_sink_wrote(mw_sink *k, uint64_t bytes);
 /* Appends one piece as the sink should write it: its format or template, its `only` and `without`.
  */
 void mw_sink_render(mw_sink *k, const mw_list *list, const mw_piece *p, mw_buffer *out);
+/* The same for as many pieces from `first` on as can be written in one go (neighbours in their
+ * block, unchanged); how many that was, at least one. */
+uint32_t mw_sink_render_some(mw_sink *k, const mw_list *list, uint32_t first, mw_buffer *out);
 /* A text that is the same whenever the piece is sent, after a restart too where its source keeps
  * positions: flow, source, partition, position, and the piece's place. */
 void mw_sink_identify(mw_sink *k, const mw_list *list, const mw_piece *p, char *to, size_t room);
