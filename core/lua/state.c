@@ -1,6 +1,7 @@
 /* state.c: see state.h. */
 #include "lua/state.h"
 #include "lua/embedded.h"
+#include "lua/encode.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -16,7 +17,7 @@ extern char **environ;
 struct mw_lua {
     lua_State *L;
     mw_view *view;
-    int drivers; /* reference: a list of lists of functions */
+    int drivers; /* reference: by chain, then two a stage: for many rows and for one */
     int keyers;
 };
 
@@ -59,6 +60,11 @@ static void open_runtime(lua_State *L, mw_view *view)
     lua_call(L, 1, 1);
     lua_pushlightuserdata(L, view);
     lua_setfield(L, -2, "view_address");
+    lua_pop(L, 1);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, "moonweir.encode");
+    lua_call(L, 1, 1);
+    mw_encode_open(L, view);
     lua_pop(L, 1);
 }
 
@@ -169,7 +175,7 @@ static void run_contained(mw_lua *l, int list, uint32_t chain, uint32_t stage)
 
 void mw_lua_run(mw_lua *l, uint32_t chain, uint32_t stage)
 {
-    run_contained(l, l->drivers, chain, stage);
+    run_contained(l, l->drivers, chain, stage * 2 + (l->view->given == 1));
 }
 
 void mw_lua_key(mw_lua *l, uint32_t chain, uint32_t stage)

@@ -26,6 +26,7 @@ void mw_view_close(mw_view *v)
     mw_buffer_close(&v->edits);
     mw_buffer_close(&v->keys);
     mw_buffer_close(&v->dead);
+    mw_buffer_close(&v->json);
 }
 
 /* Slots for `rows` rows; what is there stays. */
@@ -126,6 +127,36 @@ const char *mw_view_keep(mw_view *v)
     memcpy(kept, v->out.bytes ? v->out.bytes : "", v->out.len);
     memset(kept + v->out.len, 0, MW_JSON_PADDING);
     return kept;
+}
+
+static void put_name(mw_view *v, const char *name, size_t len)
+{
+    mw_buffer_append(&v->out, v->out.len ? "," : "{", 1);
+    mw_json_quote(&v->out, name, len);
+    mw_buffer_append(&v->out, ":", 1);
+}
+
+void mw_view_put_text(mw_view *v, const char *name, size_t name_len, const char *text, size_t len)
+{
+    put_name(v, name, name_len);
+    mw_json_quote(&v->out, text, len);
+}
+
+void mw_view_put_number(mw_view *v, const char *name, size_t name_len, double number)
+{
+    put_name(v, name, name_len);
+    mw_json_number(&v->out, number);
+}
+
+void mw_view_put_boolean(mw_view *v, const char *name, size_t name_len, _Bool value)
+{
+    put_name(v, name, name_len);
+    mw_buffer_append(&v->out, value ? "true" : "false", value ? 4 : 5);
+}
+
+void mw_view_put_end(mw_view *v)
+{
+    mw_buffer_append(&v->out, "}", 1);
 }
 
 /* ---- edits: `keys` holds each step as it is pushed, `edits` the finished ones ---- */

@@ -80,6 +80,7 @@ typedef struct mw_view {
     mw_when **whens;
     uint32_t when_count;
     mw_buffer edits, keys, dead;
+    mw_buffer json; /* the encoder's */
     uint32_t edit_count;
     void *host; /* the shard */
     int (*route)(void *host, struct mw_view *view, uint32_t row, uint32_t channel);
@@ -111,6 +112,12 @@ int mw_view_next(mw_view *v, const char *text, size_t len, size_t *cursor, mw_va
                  mw_value *value);
 /* Text that an escaped value means, into v->out from its start. */
 void mw_view_unescape(mw_view *v, const char *text, size_t len);
+
+/* An object member by member into v->out, which was emptied before the first. */
+void mw_view_put_text(mw_view *v, const char *name, size_t name_len, const char *text, size_t len);
+void mw_view_put_number(mw_view *v, const char *name, size_t name_len, double number);
+void mw_view_put_boolean(mw_view *v, const char *name, size_t name_len, _Bool value);
+void mw_view_put_end(mw_view *v);
 
 /* Edits of one event: begin, then for each edit its keys (from the root) and `set` with the value
  * that v->out holds (or remove), then finish, which leaves the new text in v->sends[n] as the text

@@ -9,7 +9,13 @@
 #include <string.h>
 #include <strings.h>
 
-enum { READ_BYTES = 65536, SWEEP_MS = 1000, KEEP_BYTES = 65536, INFLATE_BYTES = 65536 };
+enum {
+    READ_BYTES = 65536,
+    SWEEP_MS = 1000,
+    KEEP_BYTES = 65536,
+    INFLATE_BYTES = 65536,
+    HELD_BYTES = 65536
+};
 
 typedef struct connection connection;
 
@@ -35,6 +41,7 @@ struct connection {
     mw_inflate *inflate;
     uint64_t deadline_ms; /* of the loop; 0: none */
     int in_value;         /* the last head text was a header's value */
+    int held_back;        /* reading was stopped */
     int busy;             /* a request is with the handler */
     int refused;          /* status of a refusal, when the request cannot be served */
     int receiving;        /* a request has begun and is not whole */
@@ -143,16 +150,28 @@ const char *mw_http_reason(int status)
     }
 }
 
+static void append_number(mw_buffer *out, size_t n)
+{
+    char digits[24], *p = digits + sizeof digits;
+    do *--p = (char)('0' + n % 10);
+    while (n /= 10);
+    mw_buffer_append(out, p, (size_t)(digits + sizeof digits - p));
+}
+
 static void write_answer(connection *c, int status, const char *type, const char *headers,
                          const char *body, size_t len)
 {
     mw_buffer *out = &c->server->answer;
-    char head[256];
-    int n = snprintf(
-        head, sizeof head, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s",
-        status, mw_http_reason(status), type, len, c->keep_alive ? "" : "Connection: close\r\n");
     out->len = 0;
-    mw_buffer_append(out, head, (size_t)n);
+    mw_buffer_text(out, "HTTP/1.1 ");
+    append_number(out, (size_t)status);
+    mw_buffer_append(out, " ", 1);
+    mw_buffer_text(out, mw_http_reason(status));
+    mw_buffer_text(out, "\r\nContent-Type: ");
+    mw_buffer_text(out, type);
+    mw_buffer_text(out, "\r\nContent-Length: ");
+    append_number(out, len);
+    mw_buffer_text(out, c->keep_alive ? "\r\n" : "\r\nConnection: close\r\n");
     mw_buffer_text(out, headers);
     mw_buffer_append(out, "\r\n", 2);
     if (strcmp(c->request.method, "HEAD") != 0) mw_buffer_append(out, body, len);
@@ -368,7 +387,6 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
  * answered at once are a loop, not a recursion. */
 static void parse(connection *c, const char *bytes, size_t len)
 {
-    uv_stream_t *stream = (uv_stream_t *)&c->tcp;
     c->parsing = 1;
     while (len && !c->closed) {
         size_t used = http_parser_execute(&c->parser, &settings, bytes, len);
@@ -381,7 +399,6 @@ static void parse(connection *c, const char *bytes, size_t len)
         c->server->options.on_request(c->server->options.owner, &c->request);
         if (c->busy) {
             mw_buffer_append(&c->rest, bytes, len);
-            uv_read_stop(stream);
             break;
         }
         if (!c->keep_alive) break;
@@ -407,7 +424,14 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         close_connection(c);
         return;
     }
-    if (n > 0) parse(c, buf->base, (size_t)n);
+    if (n <= 0) return;
+    if (c->busy) { /* it waits; so does the client, when it has sent much */
+        mw_buffer_append(&c->rest, buf->base, (size_t)n);
+        c->held_back = c->rest.len > HELD_BYTES;
+        if (c->held_back) uv_read_stop(stream);
+        return;
+    }
+    parse(c, buf->base, (size_t)n);
 }
 
 static void next_request(connection *c)
@@ -421,7 +445,8 @@ static void next_request(connection *c)
         mw_buffer_close(&rest);
         if (c->busy || c->closed || !c->keep_alive) return;
     }
-    uv_read_start((uv_stream_t *)&c->tcp, on_room, on_read);
+    if (c->held_back) uv_read_start((uv_stream_t *)&c->tcp, on_room, on_read);
+    c->held_back = 0;
 }
 
 void mw_http_answer(mw_http_request *r, int status, const char *type, const char *headers,

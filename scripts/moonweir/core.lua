@@ -45,9 +45,12 @@ mw_when *mw_view_when(mw_view *v, uint32_t group);
 void mw_when_add(mw_when *w, uint32_t rule, int32_t path, uint32_t kind, double number, const char *text, size_t len);
 void mw_when_build(mw_when *w);
 
-void mw_buffer_append(mw_buffer *b, const void *bytes, size_t len);
 void mw_json_quote(mw_buffer *out, const char *text, size_t len);
 void mw_json_number(mw_buffer *out, double number);
+void mw_view_put_text(mw_view *v, const char *name, size_t name_len, const char *text, size_t len);
+void mw_view_put_number(mw_view *v, const char *name, size_t name_len, double number);
+void mw_view_put_boolean(mw_view *v, const char *name, size_t name_len, bool value);
+void mw_view_put_end(mw_view *v);
 mw_value mw_json_value(const char *text, size_t len);
 int mw_json_check(const char *text, size_t len);
 uint64_t mw_hash(const void *bytes, size_t len);

@@ -148,7 +148,7 @@ function M.new(kinds, env)
       if type(options_table) ~= "table" then
         error("the third argument of send is a table of what the sink knows", 3)
       end
-      encode.encode(R.out, options_table)
+      encode.encode(options_table)
       line.options_len = R.out.len
       line.options = C.mw_view_keep(R)
     end
@@ -178,7 +178,7 @@ function M.new(kinds, env)
         end
         e = all
       end
-      encode.encode(R.out, e)
+      encode.table(e)
       local line = R.sends[R.send_count]
       line.len = R.out.len
       line.text = C.mw_view_keep(R)
@@ -433,7 +433,7 @@ function M.new(kinds, env)
       error("mw.reply: the status is a number from 100 to 599, not " .. tostring(status), 2)
     end
     local row = event.row_of(e)
-    encode.encode(R.out, body)
+    if type(body) == "table" then encode.table(body) else encode.encode(body) end
     local line = line_for(core.TO_REPLY)
     line.row, line.len, line.http_status = row, R.out.len, status or 200
     line.text = C.mw_view_keep(R)
@@ -449,7 +449,7 @@ function M.new(kinds, env)
   local levels = { debug = 0, info = 1, warn = 2, error = 3 }
   local function log(level, message, fields)
     local text = tostring(message)
-    if fields ~= nil then text = text .. " " .. encode.text(event.decode(fields)) end
+    if fields ~= nil then text = text .. " " .. encode.encode_text(event.decode(fields)) end
     local info = debug.getinfo(3, "Sl")
     local place = info and info.currentline >= 0 and (info.short_src .. ":" .. info.currentline)
       or "flow"

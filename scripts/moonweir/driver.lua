@@ -262,31 +262,47 @@ local LOOP = [[
     end
   end]]
 
---- The driver of a list of rules: runs them over the rows of the current run from R.row on.
+--- The same for a single row, without a loop: that of a request with one event would never be hot.
+local ONCE = [[
+  return function()
+    local generation, row = R.generation, R.row
+    if R.events[row].dead == 0 then
+      R.values = R.slots + row * R.stride
+      local first = R.send_count
+      %s
+      if R.pending > 0 then extra.deliver(row, first) end
+    end
+  end]]
+
+--- The drivers of a list of rules: over the rows of the current run from R.row on, and over R.row alone.
 ---@param rules { fn: function, number: integer, when: table? }[]
----@return function
+---@return function many, function one
 local function driver(rules)
   local list = segments(rules)
   local extra = { deliver = deliver }
   if #list == 1 and not list[1].index then
-    return compile(LOOP:format(calls_text(list[1].rules)), list[1].rules, extra)
+    local calls = calls_text(list[1].rules)
+    return compile(LOOP:format(calls), list[1].rules, extra),
+      compile(ONCE:format(calls), list[1].rules, extra)
   end
   extra.run = row_function(rules)
-  local run = compile(LOOP:format("extra.run(row)"), {}, extra)
-  jit.off(run)
-  return run
+  local many = compile(LOOP:format("extra.run(row)"), {}, extra)
+  local one = compile(ONCE:format("extra.run(row)"), {}, extra)
+  jit.off(many)
+  jit.off(one)
+  return many, one
 end
 
 --- Makes the drivers of all chains.
 ---@param chains { rules: table[] }[][]  by chain (sources, then channels), then stage
 ---@param sources integer                how many of the chains are sources
----@return function[][] drivers by chain and stage
+---@return function[][] drivers by chain, then two a stage: for many rows and for one
 function M.build(chains, sources)
   local drivers = {}
   for i, stages in ipairs(chains) do
     drivers[i] = {}
     for j, stage in ipairs(stages) do
-      drivers[i][j] = driver(stage.rules)
+      drivers[i][2 * j - 1], drivers[i][2 * j] = driver(stage.rules)
     end
     if i > sources then
       local all = {}

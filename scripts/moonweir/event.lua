@@ -24,7 +24,7 @@ local STRING, NUMBER, NULL, FALSE, TRUE, ESCAPED, INTEGER, ABSENT, OBJECT =
   core.ABSENT,
   core.OBJECT
 local setmetatable, getmetatable, type, error, next = setmetatable, getmetatable, type, error, next
-local null, append = encode.null, C.mw_buffer_append
+local null = encode.null
 
 local M = {}
 
@@ -317,9 +317,38 @@ local function edit_overlay()
           C.mw_view_edit_index(R, step)
         end
       end
-      if v ~= REMOVED then encode.encode(R.out, v) end
+      if v ~= REMOVED then encode.encode(v) end
       C.mw_view_edit_end(R, v == REMOVED and 1 or 0)
     end
+  end
+end
+
+local function add_field(name, value)
+  C.mw_view_edit_key(R, name, #name)
+  encode.value(value)
+  C.mw_view_edit_end(R, 0)
+end
+
+--- Edits that add fields, in order of name.
+local function add_fields(fields)
+  local a, av, b, bv, c, cv = encode.few(fields)
+  if a ~= nil then
+    add_field(a, av)
+    if b ~= nil then add_field(b, bv) end
+    if c ~= nil then add_field(c, cv) end
+    return
+  end
+  local names, n = {}, 0
+  for k in next, fields do
+    if type(k) ~= "string" then
+      error("the names of added fields are strings, not a " .. type(k), 4)
+    end
+    n = n + 1
+    names[n] = k
+  end
+  table.sort(names)
+  for i = 1, n do
+    add_field(names[i], fields[names[i]])
   end
 end
 
@@ -334,26 +363,7 @@ function M.render(e, fields, line)
   end
   C.mw_view_edit_begin(R)
   if changed then edit_overlay() end
-  if fields ~= nil then
-    local names, n = {}, 0
-    for k in next, fields do
-      if type(k) ~= "string" then
-        error("the names of added fields are strings, not a " .. type(k), 3)
-      end
-      n = n + 1
-      local j = n - 1
-      while j > 0 and names[j] > k do
-        names[j + 1] = names[j]
-        j = j - 1
-      end
-      names[j + 1] = k
-    end
-    for i = 1, n do
-      C.mw_view_edit_key(R, names[i], #names[i])
-      encode.encode(R.out, fields[names[i]])
-      C.mw_view_edit_end(R, 0)
-    end
-  end
+  if fields ~= nil then add_fields(fields) end
   if C.mw_view_edit_finish(R, row, line) == 0 then error(ffi_string(R.out.bytes, R.out.len), 3) end
 end
 
@@ -402,22 +412,14 @@ function M.decode(e)
   return e
 end
 
---- Writes an event or a part of one as JSON, for the encoder.
-encode.write_view = function(out, t)
+--- The JSON of an event or of a part of one, for the encoder.
+encode.view_text = function(t)
   local mt = getmetatable(t)
-  if mt ~= Event and mt ~= Part then return false end
-  local at = out.len -- splicing uses the view's buffer, which may be this one
-  local kept = ffi_string(out.bytes, at)
+  if mt ~= Event and mt ~= Part then return nil end
   local v = mt == Event and whole_value(t) or part_value(t)
-  out.len = 0
-  append(out, kept, #kept)
-  if not v then
-    append(out, "null", 4)
-    return true
-  end
+  if not v then return "null" end
   local quotes = (v.kind == STRING or v.kind == ESCAPED) and 1 or 0
-  append(out, v.text - quotes, v.len + 2 * quotes)
-  return true
+  return ffi_string(v.text - quotes, v.len + 2 * quotes)
 end
 
 --- True for events and parts of events.

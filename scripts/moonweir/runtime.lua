@@ -63,7 +63,7 @@ function M.load(path, kinds_text, env, version)
   chains = graph.chains(d, R.shards == 1)
   local plain = graph.plain(d, chains)
   plain.files = setmetatable(d.files, encode.array_mark)
-  return encode.text(plain)
+  return encode.encode_text(plain)
 end
 
 --- Makes the drivers. After load; on a shard that will run them.

@@ -10,7 +10,7 @@ local Test = {}
 Test.__index = Test
 
 local function describe(v)
-  if type(v) == "table" then return encode.text(v) end
+  if type(v) == "table" then return encode.encode_text(v) end
   if type(v) == "string" then return ("%q"):format(v) end
   return tostring(v)
 end
@@ -46,7 +46,7 @@ end
 function Test:push(source, e)
   local h = name_of(self, source, "source", 2)
   local raw = type(e) == "string"
-  local lines = self.host_push(h.index - 1, raw and e or encode.text(e), raw)
+  local lines = self.host_push(h.index - 1, raw and e or encode.encode_text(e), raw)
   for _, line in ipairs(lines) do
     if line.to == "sink" then
       self.by_sink[line.name] = self.by_sink[line.name] or {}
@@ -76,7 +76,7 @@ function Test:expect(sink, want)
         name,
         #got,
         count,
-        encode.text(event.decode(got))
+        encode.encode_text(event.decode(got))
       ),
       2
     )

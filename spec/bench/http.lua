@@ -63,7 +63,7 @@ local function load_server(argv, port, body, cwd)
   p:wait(10)
   local requests = tonumber(text:match "(%d+) requests in")
   assert(not text:find "Non%-2xx", text)
-  return { cpu = cpu / requests * 1e6, p99 = seconds(text:match "99%%%s+(%S+)"), rate = tonumber(text:match "Requests/sec:%s+([%d%.]+)"), requests = requests }
+  return { cpu = cpu / requests * 1e6, p99 = seconds(text:match "\n%s+99%%%s+(%S+)"), rate = tonumber(text:match "Requests/sec:%s+([%d%.]+)"), requests = requests }
 end
 
 local function bare(body)
