@@ -12,23 +12,14 @@ void mw_buffer_close(mw_buffer *b)
     *b = (mw_buffer){0};
 }
 
-char *mw_buffer_reserve(mw_buffer *b, size_t more)
+char *mw_buffer_grow(mw_buffer *b, size_t more)
 {
-    if (b->room - b->len < more) {
-        size_t room = b->room ? b->room : 256;
-        while (room - b->len < more) room *= 2;
-        b->bytes = realloc(b->bytes, room);
-        mw_assert(b->bytes != NULL);
-        b->room = room;
-    }
+    size_t room = b->room ? b->room : 256;
+    while (room - b->len < more) room *= 2;
+    b->bytes = realloc(b->bytes, room);
+    mw_assert(b->bytes != NULL);
+    b->room = room;
     return b->bytes + b->len;
-}
-
-void mw_buffer_append(mw_buffer *b, const void *bytes, size_t len)
-{
-    if (!len) return;
-    memcpy(mw_buffer_reserve(b, len), bytes, len);
-    b->len += len;
 }
 
 void mw_buffer_text(mw_buffer *b, const char *text)

@@ -59,25 +59,36 @@ static mw_status whole_body(mw_stream *s, const char *text, size_t len, int fina
     return MW_OK;
 }
 
-/* An array is split into its elements when it is valid; an invalid one stays whole, to be refused
- * whole. */
+static void add_element(void *batch, const char *text, size_t len)
+{
+    mw_batch_add(batch, text, len, text, len);
+}
+
+/* An array of objects is cut into its elements, each valid or not on its own; another array when it
+ * is valid. What is neither stays whole, to be refused whole. */
+static int split_array(mw_batch *b, const char *p, size_t len)
+{
+    mw_json_fault fault;
+    if (mw_json_split(p, len, add_element, b)) return 1;
+    b->count = 0;
+    if (mw_json_scan(p, len, NULL, NULL, &fault) != MW_OK) return 0;
+    mw_value key, v;
+    size_t cursor = 0;
+    while (mw_json_next(p, len, &cursor, &key, &v)) {
+        size_t quotes = v.kind == MW_STRING || v.kind == MW_ESCAPED;
+        add_element(b, v.text - quotes, v.len + 2 * quotes);
+    }
+    return 1;
+}
+
 static void split_body(mw_batch *b)
 {
     const char *p = b->block, *end = p + b->len;
+    mw_json_fault fault;
     while (p < end && strchr(" \t\r\n", *p) && *p) p++;
     while (end > p && strchr(" \t\r\n", end[-1]) && end[-1]) end--;
     if (p == end) return;
-    mw_json_fault fault;
-    if (*p == '[' && mw_json_scan(p, (size_t)(end - p), NULL, NULL, &fault) == MW_OK) {
-        mw_value key, v;
-        size_t cursor = 0;
-        while (mw_json_next(p, (size_t)(end - p), &cursor, &key, &v)) {
-            size_t quotes = v.kind == MW_STRING || v.kind == MW_ESCAPED;
-            mw_batch_add(b, v.text - quotes, v.len + 2 * quotes, v.text - quotes,
-                         v.len + 2 * quotes);
-        }
-        return;
-    }
+    if (*p == '[' && split_array(b, p, (size_t)(end - p))) return;
     if (*p == '{' && memchr(p, '\n', (size_t)(end - p)) &&
         mw_json_scan(p, (size_t)(end - p), NULL, NULL, &fault) != MW_OK) {
         split(b); /* several lines, which are not one document: ndjson */

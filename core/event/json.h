@@ -54,6 +54,11 @@ int mw_projector_run_pair(mw_projector *p, const mw_pair *documents);
 mw_value mw_json_member(const char *text, size_t len, const char *key, size_t key_len,
                         uint32_t index);
 
+/* Cuts an array of objects or arrays into its elements, which are not validated: where each of them
+ * is valid, so is the array. 0 when it is no such array, after some elements may have been told. */
+typedef void (*mw_json_element)(void *self, const char *text, size_t len);
+int mw_json_split(const char *text, size_t len, mw_json_element found, void *self);
+
 /* One value at the start of valid text, its kind and extent. */
 mw_value mw_json_value(const char *text, size_t len);
 

@@ -129,6 +129,11 @@ const char *mw_view_keep(mw_view *v)
     return kept;
 }
 
+const char *mw_view_keep_plain(mw_view *v)
+{
+    return mw_arena_copy(v->arena, v->out.bytes ? v->out.bytes : "", v->out.len);
+}
+
 static void put_name(mw_view *v, const char *name, size_t len)
 {
     mw_buffer_append(&v->out, v->out.len ? "," : "{", 1);

@@ -127,8 +127,10 @@ void mw_view_edit_key(mw_view *v, const char *key, size_t len);
 void mw_view_edit_index(mw_view *v, uint32_t index);
 void mw_view_edit_end(mw_view *v, int remove);
 int mw_view_edit_finish(mw_view *v, uint32_t row, mw_send *line);
-/* Copies v->out to where it lives as long as the batch. */
+/* Copies v->out to where it lives as long as the batch; as an event's text, which is read with
+ * padding, or not. */
 const char *mw_view_keep(mw_view *v);
+const char *mw_view_keep_plain(mw_view *v);
 
 /* Makes a row of a journal line that was sent to a channel; the row's number. */
 uint32_t mw_view_derive(mw_view *v, uint32_t line);

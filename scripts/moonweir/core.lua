@@ -31,6 +31,7 @@ void mw_view_learned(mw_view *v);
 int mw_view_next(mw_view *v, const char *text, size_t len, size_t *cursor, mw_value *key, mw_value *value);
 void mw_view_unescape(mw_view *v, const char *text, size_t len);
 const char *mw_view_keep(mw_view *v);
+const char *mw_view_keep_plain(mw_view *v);
 void mw_view_edit_begin(mw_view *v);
 void mw_view_edit_key(mw_view *v, const char *key, size_t len);
 void mw_view_edit_index(mw_view *v, uint32_t index);

@@ -436,7 +436,7 @@ function M.new(kinds, env)
     if type(body) == "table" then encode.table(body) else encode.encode(body) end
     local line = line_for(core.TO_REPLY)
     line.row, line.len, line.http_status = row, R.out.len, status or 200
-    line.text = C.mw_view_keep(R)
+    line.text = C.mw_view_keep_plain(R)
     R.send_count = R.send_count + 1
   end
 
