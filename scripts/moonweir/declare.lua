@@ -208,7 +208,7 @@ function M.new(kinds, env)
   end
 
   Sink.__index =
-    { send = function(self, e, fields, opts) return send(self[true], e, fields, opts) end }
+    { send = function(self, e, fields, opts) send(self[true], e, fields, opts) end }
   Channel.__index = {
     send = function(self, e, fields, opts)
       send(core.TO_CHANNEL + self[true], e, fields, opts)

@@ -285,12 +285,27 @@ local function driver(rules)
     return compile(LOOP:format(calls), list[1].rules, extra),
       compile(ONCE:format(calls), list[1].rules, extra)
   end
-  extra.run = row_function(rules)
-  local many = compile(LOOP:format("extra.run(row)"), {}, extra)
-  local one = compile(ONCE:format("extra.run(row)"), {}, extra)
+  -- the loop itself is not compiled, so what it does with the view is in functions that are
+  local run = row_function(rules)
+  local function begin(row)
+    if R.events[row].dead ~= 0 then return nil end
+    R.row, R.values = row, R.slots + row * R.stride
+    return R.send_count
+  end
+  local function bounds() return R.row, R.given - 1 end
+  local function pending() return R.pending > 0 end
+  local function many()
+    local first, last = bounds()
+    for row = first, last do
+      local mark = begin(row)
+      if mark then
+        run(row)
+        if pending() then deliver(row, mark) end
+      end
+    end
+  end
   jit.off(many)
-  jit.off(one)
-  return many, one
+  return many, many
 end
 
 --- Makes the drivers of all chains.

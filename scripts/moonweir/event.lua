@@ -39,12 +39,13 @@ local REMOVED = {}
 
 --- A handle of a row. `generation` is R.generation, read outside the loop over the rows: only then
 --- can the compiler keep the handle in registers (what is stored in a sunk table must not change
---- within the loop).
+--- within the loop). Here, and wherever many calls may be in one trace, the parentheses around a
+--- returned call keep it from being a tail call, of which a trace may hold only a few.
 function M.new(row, generation)
   local e = { [true] = 0, [false] = 0 }
   e[true] = row
   e[false] = generation
-  return setmetatable(e, Event)
+  return (setmetatable(e, Event))
 end
 
 local function stale(level)
@@ -159,7 +160,7 @@ end
 local function value_of(v, row, path)
   local kind = v.kind
   if kind == NUMBER then return v.number end
-  if kind == STRING then return ffi_string(v.text, v.len) end
+  if kind == STRING then return (ffi_string(v.text, v.len)) end
   if kind == ABSENT then return nil end
   if kind == TRUE then return true end
   if kind == FALSE then return false end
@@ -170,7 +171,7 @@ local function value_of(v, row, path)
   part[true] = row
   part[false] = R.generation
   part[0] = path
-  return setmetatable(part, Part)
+  return (setmetatable(part, Part))
 end
 
 --- Reads a field of the event's bytes (not of its overlay).
@@ -270,7 +271,7 @@ Event.__index = function(e, k)
   local row = e[true]
   if row == R.row and e[false] == R.generation and R.overlaid == 0 then
     local path = roots[k]
-    if path then return value_of(R.values[path], row, path) end
+    if path then return (value_of(R.values[path], row, path)) end
   end
   return index_slow(e, core.ROOT, k)
 end
@@ -281,7 +282,7 @@ Part.__index = function(part, k)
   local row = part[true]
   if row == R.row and part[false] == R.generation and R.overlaid == 0 then
     local path = children[part[0]][k]
-    if path then return value_of(R.values[path], row, path) end
+    if path then return (value_of(R.values[path], row, path)) end
   end
   return index_slow(part, part[0], k)
 end
