@@ -32,6 +32,7 @@ static int help(FILE *to, int code)
           ".moonweir/NAME)\n"
           "    --admin HOST:PORT       /metrics, /healthz and /readyz\n"
           "    --drain-timeout SECONDS how long SIGTERM waits for what is in flight (default: 30)\n"
+          "    --once                  reads what is there now, and ends\n"
           "    --log-level LEVEL       debug, info, warn or error\n"
           "    --no-supervisor         one process, which is not restarted when it crashes\n"
           "    --quiet                 no progress, and warnings only\n"

@@ -173,9 +173,11 @@ static void on_progress(uv_timer_t *timer)
     mw_flow *f = timer->data;
     mw_totals t = mw_flow_totals(f);
     double seconds = (double)(mw_clock_steady_ns() - f->started_ns) / 1e9;
-    fprintf(stderr, "\r\033[K%.1f s  in %llu (%.0f/s)  out %llu  filtered %llu  dead %llu", seconds,
-            (unsigned long long)t.in, seconds > 0 ? (double)t.in / seconds : 0,
-            (unsigned long long)t.out, (unsigned long long)t.filtered, (unsigned long long)t.dead);
+    fprintf(stderr,
+            "\r\033[K%.1f s  in %llu (%.0f/s)  out %llu  filtered %llu  dead %llu  lag %llu KiB",
+            seconds, (unsigned long long)t.in, seconds > 0 ? (double)t.in / seconds : 0,
+            (unsigned long long)t.out, (unsigned long long)t.filtered, (unsigned long long)t.dead,
+            (unsigned long long)t.lag_bytes / 1024);
 }
 
 static void on_ready(mw_flow *f, mw_shard *s, int bad)
@@ -192,8 +194,11 @@ static void on_ready(mw_flow *f, mw_shard *s, int bad)
     f->phase = RUNNING;
     f->sources_open = 0;
     for (unsigned i = 0; i < f->shards; i++)
-        for (uint32_t j = 0; j < f->graph.source_count; j++)
-            f->sources_open += f->shard[i].sources[j].open != 0;
+        for (uint32_t j = 0; j < f->graph.source_count; j++) {
+            int open = f->shard[i].sources[j].open != 0;
+            f->sources_open += (unsigned)open;
+            f->listeners += open && f->graph.sources[j].source_kind->every_shard;
+        }
     uv_timer_start(&f->checkpoint_timer, on_checkpoint, CHECKPOINT_MS, CHECKPOINT_MS);
     if (f->options.progress)
         uv_timer_start(&f->progress_timer, on_progress, PROGRESS_MS, PROGRESS_MS);
@@ -201,6 +206,14 @@ static void on_ready(mw_flow *f, mw_shard *s, int bad)
     atomic_store(&f->ready, 1);
     mw_log(MW_INFO, "flow", "'%s' version %s is ready (%u shards, %.1f ms)", f->graph.name,
            f->graph.version, f->shards, (double)(mw_clock_steady_ns() - f->started_ns) / 1e6);
+}
+
+/* Told to run once, listeners end when all that can be read to an end was. */
+static void on_ended(mw_flow *f, int listener)
+{
+    if (++f->ended == f->sources_open) broadcast(f, MW_MSG_HURRY, 0);
+    f->ended_readers += !listener;
+    if (f->options.once && f->ended_readers == f->sources_open - f->listeners) mw_flow_drain(f);
 }
 
 static void on_fullness(mw_flow *f, int full)
@@ -219,7 +232,7 @@ static void on_message(void *self, mw_message m)
         on_ready(f, m.body, (int)m.target);
         break;
     case MW_MSG_ENDED:
-        if (++f->ended == f->sources_open) broadcast(f, MW_MSG_HURRY, 0);
+        on_ended(f, (int)m.target);
         break;
     case MW_MSG_EMPTY:
         if (++f->empty == f->sources_open) stop(f);

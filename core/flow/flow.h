@@ -39,7 +39,7 @@ void mw_flow_free(mw_flow *f);
 /* What the flow has counted, for metrics, the progress line and the summary. Any thread; a moment's
  * picture. */
 typedef struct mw_totals {
-    uint64_t in, out, filtered, dead, bytes_in, bytes_out;
+    uint64_t in, out, filtered, dead, bytes_in, bytes_out, lag_bytes;
 } mw_totals;
 mw_totals mw_flow_totals(const mw_flow *f);
 /* Prometheus text. */

@@ -48,7 +48,7 @@ enum mw_message_kind {
     MW_MSG_STOP,     /* everything closes */
     MW_MSG_FULL,     /* target: 1, some sink is full; 0, none is any more */
     MW_MSG_READY,    /* to control: a shard is open; body: NULL or an mw_error */
-    MW_MSG_ENDED,    /* to control: one source has read all it will */
+    MW_MSG_ENDED,    /* to control: one source has read all it will; target: it is a listener */
     MW_MSG_EMPTY,    /* to control: one source has ended and nothing of it is in flight */
     MW_MSG_FAILED,   /* to control: the run fails; target: 1, at once */
     MW_MSG_FULLNESS, /* to control: target as above, from one sink */
@@ -108,7 +108,7 @@ struct mw_source_host {
     mw_batch *spare; /* to be used again */
     uint32_t spares;
     mw_stream reject_stream;
-    mw_counter events, bytes, rejected, dropped;
+    mw_counter events, bytes, rejected, dropped, lag;
 };
 
 struct mw_sink_host {
@@ -170,7 +170,7 @@ struct mw_flow {
     int *shared; /* one a source */
     /* control */
     uv_loop_t *loop;
-    unsigned waiting, sources_open, ended, empty, full_sinks;
+    unsigned waiting, sources_open, listeners, ended, ended_readers, empty, full_sinks;
     int failed, phase;
     uv_timer_t checkpoint_timer, progress_timer, drain_timer;
     uv_signal_t terminate, interrupt;
@@ -217,6 +217,7 @@ mw_status mw_source_host_open(mw_source_host *h, mw_error *error);
 void mw_source_host_start(mw_source_host *h);
 void mw_source_host_drain(mw_source_host *h);
 void mw_source_host_close(mw_source_host *h);
+void mw_source_host_free(mw_source_host *h); /* when the loop has run to its end */
 void mw_source_host_check_full(mw_source_host *h);
 void mw_source_host_returned(mw_source_host *h, mw_batch *b);
 
@@ -225,6 +226,7 @@ mw_status mw_sink_host_open(mw_sink_host *h, mw_error *error);
 void mw_sink_host_take(mw_sink_host *h, mw_list_item *item);
 void mw_sink_host_flush(mw_sink_host *h);
 void mw_sink_host_close(mw_sink_host *h);
+void mw_sink_host_free(mw_sink_host *h); /* when the loop has run to its end */
 
 /* dead_letter.c: the JSON of a dead letter. */
 void mw_dead_letter_of_row(void *shard, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule,

@@ -50,6 +50,10 @@ static uint64_t source_dropped(const mw_source_host *h)
 {
     return mw_counted(&h->dropped);
 }
+static uint64_t source_lag(const mw_source_host *h)
+{
+    return mw_counted(&h->lag);
+}
 static uint64_t sink_events(const mw_sink_host *h)
 {
     return mw_counted(&h->events);
@@ -90,6 +94,7 @@ mw_totals mw_flow_totals(const mw_flow *f)
     for (uint32_t i = 0; i < f->graph.source_count; i++) {
         t.in += sum_sources(f, i, source_events);
         t.bytes_in += sum_sources(f, i, source_bytes);
+        t.lag_bytes += sum_sources(f, i, source_lag);
     }
     for (uint32_t i = 1; i < f->graph.sink_count; i++) {
         t.out += sum_sinks(f, i, sink_events);
@@ -106,10 +111,10 @@ static void head(mw_buffer *out, const char *name, const char *type, const char 
     mw_buffer_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void sources(const mw_flow *f, mw_buffer *out, const char *name, const char *help,
-                    source_reader read)
+static void sources(const mw_flow *f, mw_buffer *out, const char *name, const char *type,
+                    const char *help, source_reader read)
 {
-    head(out, name, "counter", help);
+    head(out, name, type, help);
     for (uint32_t i = 0; i < f->graph.source_count; i++)
         mw_buffer_format(out, "%s{source=\"%s\"} %llu\n", name, f->graph.sources[i].name,
                          (unsigned long long)sum_sources(f, i, read));
@@ -154,13 +159,15 @@ void mw_flow_metrics(const mw_flow *f, mw_buffer *out)
     head(out, "moonweir_flow_info", "gauge", "The flow and its version.");
     mw_buffer_format(out, "moonweir_flow_info{flow=\"%s\",version=\"%s\"} 1\n", f->graph.name,
                      f->graph.version);
-    sources(f, out, "moonweir_source_events_total", "Events whose consequences are all safe.",
-            source_events);
-    sources(f, out, "moonweir_source_bytes_total", "Bytes read.", source_bytes);
-    sources(f, out, "moonweir_source_rejected_total", "Pieces of input that were no frame.",
-            source_rejected);
-    sources(f, out, "moonweir_source_dropped_total",
+    sources(f, out, "moonweir_source_events_total", "counter",
+            "Events whose consequences are all safe.", source_events);
+    sources(f, out, "moonweir_source_bytes_total", "counter", "Bytes read.", source_bytes);
+    sources(f, out, "moonweir_source_rejected_total", "counter",
+            "Pieces of input that were no frame.", source_rejected);
+    sources(f, out, "moonweir_source_dropped_total", "counter",
             "Events lost before they were read (udp only).", source_dropped);
+    sources(f, out, "moonweir_source_lag_bytes", "gauge", "Bytes that are there and not read yet.",
+            source_lag);
     rules(f, out, "moonweir_rule_events_total", "Events that the rule saw.", rule_events);
     rules(f, out, "moonweir_rule_filtered_total",
           "Events that the rule returned from without sending.", rule_filtered);

@@ -259,6 +259,9 @@ static mw_status open_hosts(mw_shard *s)
 static void close_all(mw_shard *s)
 {
     mw_graph *g = &s->flow->graph;
+    for (uint32_t i = 0; s->sources && i < g->source_count; i++)
+        mw_source_host_free(&s->sources[i]);
+    for (uint32_t i = 0; s->sinks && i < g->sink_count; i++) mw_sink_host_free(&s->sinks[i]);
     for (uint32_t i = 0; i < g->source_count; i++) mw_projector_free(s->projectors[i]);
     for (uint32_t i = 0; s->key_paths && i < g->chain_count; i++) {
         for (uint32_t j = 0; j < g->chains[i].count; j++) {

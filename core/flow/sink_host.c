@@ -86,6 +86,10 @@ void mw_sink_host_close(mw_sink_host *h)
 {
     h->sink.kind->close(&h->sink);
     h->open = 0;
+}
+
+void mw_sink_host_free(mw_sink_host *h)
+{
     mw_template_free(h->template);
     mw_buffer_close(&h->scratch);
     free(h->orders);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPARES_MAX = 64, BATCH_WEIGHT = 512, DEALT_MAX = 3 };
+enum { SPARES_MAX = 64, BATCH_WEIGHT = 4096, DEALT_MAX = 3 };
 
 static mw_source_host *host_of(mw_source *s)
 {
@@ -26,7 +26,8 @@ mw_status mw_source_host_open(mw_source_host *h, mw_error *error)
                             .limit = (size_t)mw_config_int(d->config, "limit", 16 << 20),
                             .loop = &h->shard->loop,
                             .shard = h->shard->index,
-                            .shards = f->shards};
+                            .shards = f->shards,
+                            .once = f->options.once};
     h->in_flight_max = (size_t)mw_config_int(d->config, "in_flight", 8 << 20);
     mw_status status = d->source_kind->open(&h->source, error);
     h->open = status == MW_OK;
@@ -56,11 +57,12 @@ void mw_source_host_close(mw_source_host *h)
 {
     h->source.kind->close(&h->source);
     h->open = 0;
-    while (h->spare) {
-        mw_batch *next = h->spare->next;
-        mw_batch_free(h->spare);
-        h->spare = next;
-    }
+}
+
+void mw_source_host_free(mw_source_host *h)
+{
+    for (mw_batch *b = h->spare, *next; b; b = next) next = b->next, mw_batch_free(b);
+    h->spare = NULL;
     mw_stream_close(&h->reject_stream);
 }
 
@@ -144,7 +146,7 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
             p->oldest = b;
         p->newest = b;
     }
-    b->weight = b->len + BATCH_WEIGHT;
+    b->weight = b->room + BATCH_WEIGHT;
     h->in_flight++, h->in_flight_bytes += b->weight;
     mw_shard *where = h->shard;
     if (s->kind->spread && f->shards > 1) {
@@ -190,7 +192,7 @@ void mw_source_finished(mw_source *s)
     mw_source_host *h = host_of(s);
     if (h->ended) return;
     h->ended = 1;
-    mw_shard_report(h->shard, MW_MSG_ENDED, 0, NULL);
+    mw_shard_report(h->shard, MW_MSG_ENDED, (uint32_t)s->kind->every_shard, NULL);
     report_empty(h);
 }
 
@@ -217,6 +219,11 @@ int *mw_source_lock_shared(mw_source *s)
 void mw_source_unlock_shared(mw_source *s)
 {
     pthread_mutex_unlock(&host_of(s)->shard->flow->shared_lock);
+}
+
+void mw_source_lag(mw_source *s, uint64_t bytes)
+{
+    atomic_store_explicit(&host_of(s)->lag, bytes, memory_order_relaxed);
 }
 
 void mw_source_read(mw_source *s, uint64_t bytes)

@@ -34,9 +34,7 @@ static pid_t start_child(int (*work)(void *), void *arg, const sigset_t *old)
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(1); /* it died in between */
     sigprocmask(SIG_SETMASK, old, NULL);
-    int code = work(arg);
-    fflush(NULL);
-    _exit(code);
+    exit(work(arg));
 }
 
 /* Waits for the child, passing signals on. */

@@ -151,9 +151,19 @@ static void end(files *f)
     mw_source_finished(f->source);
 }
 
+/* What is there to read still: the rest of the open files. */
+static void tell_lag(files *f)
+{
+    uint64_t lag = 0;
+    for (const mw_tail *t = f->tails; t; t = t->next)
+        if (!t->inflate && t->size > t->position) lag += t->size - t->position;
+    mw_source_lag(f->source, lag);
+}
+
 static void on_idle(uv_idle_t *handle)
 {
     files *f = handle->data;
+    tell_lag(f);
     if (!f->current) f->current = f->tails ? f->tails : next_tail(f, NULL);
     while (f->current) {
         if (mw_tail_read(f->current, !f->follow || f->current->gone)) return;
@@ -200,7 +210,7 @@ static mw_status open_files(mw_source *s, mw_error *error)
     mw_assert(f != NULL);
     s->self = f;
     f->source = s;
-    f->follow = mw_config_bool(s->config, "follow", 0);
+    f->follow = mw_config_bool(s->config, "follow", 0) && !s->once;
     f->from_end = strcmp(mw_config_text(s->config, "from", "start"), "end") == 0;
     f->block = (size_t)mw_config_int(s->config, "block", 256 << 10);
     if (f->block < 4096) f->block = 4096;

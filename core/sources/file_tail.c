@@ -177,7 +177,8 @@ mw_status mw_tail_open(mw_tail **tail, mw_source *s, const char *path, size_t bl
         t->inflate = mw_inflate_new(kind);
         mw_assert((t->in = malloc(MW_TAIL_IN)) != NULL);
     }
-    find_position(t, (uint64_t)st.st_size, from_end);
+    t->size = (uint64_t)st.st_size;
+    find_position(t, t->size, from_end);
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     *tail = t;
     return MW_OK;
@@ -206,7 +207,8 @@ void mw_tail_check(mw_tail *t)
         t->skipping = 0, t->skip_head.len = 0, t->block = t->block_normal;
         begin_anew(t, 0);
     }
-    keep_fingerprint(t, (uint64_t)st.st_size);
+    t->size = (uint64_t)st.st_size;
+    keep_fingerprint(t, t->size);
 }
 
 /* ---- reading ---- */

@@ -26,6 +26,7 @@ typedef struct mw_tail {
     size_t block;      /* bytes to read at a time; grows for a large frame */
     size_t block_normal;
     uint32_t fingerprint_len;
+    uint64_t size;       /* at the last look */
     int at_end;          /* nothing more to read at the last look */
     int gone;            /* its path is another file's now, or nobody's */
     int ended;           /* will not be read again */

@@ -168,6 +168,26 @@ describe("the program", function()
     assert.equal(0, (s.run { s.program, "--help" }))
   end)
 
+  it("shows its progress and text logs on a terminal", function()
+    local folder = s.folder()
+    s.write(folder .. "/flow.lua", HEAD:gsub("stdin", "generate"):gsub("{}", "{ rate = 1000, count = 1200 }")
+      .. 'mw.rule("r", { from = input }, function() end)')
+    local argv = { "script", "-qec", s.program .. " run flow.lua", folder .. "/terminal" }
+    local code = s.run(argv, { cwd = folder })
+    assert.equal(0, code)
+    local text = s.read(folder .. "/terminal")
+    assert.matches("info  flow: 'flow' version %x+ is ready", text)
+    assert.matches("s  in %d+ %(%d+/s%)  out 0  filtered %d+  dead 0  lag 0 KiB", text)
+    assert.matches("flow: in 1200, out 0, filtered 1200, dead 0", text)
+  end)
+
+  it("can be installed", function()
+    local folder = s.folder()
+    local code, _, err = s.run { "cmake", "--install", s.build, "--prefix", folder }
+    assert.equal(0, code, err)
+    assert.equal(0, (s.run { folder .. "/bin/moonweir", "--version" }))
+  end)
+
   it("refuses a state folder that another router has, and one that it cannot write", function()
     local folder = s.folder()
     local flow = HEAD:gsub("stdin", "generate"):gsub("{}", "{ rate = 10 }")

@@ -144,6 +144,16 @@ describe("a file source", function()
     end
   end)
 
+  it("ends at the end of what is there, and listeners with it, when told to run once", function()
+    local folder = s.folder()
+    s.write(folder .. "/in.ndjson", numbered(1, 100))
+    local flow = COPY:gsub('block = "4KiB"', "follow = true")
+      .. 'mw.rule("h", { from = mw.source.http("h", { listen = "127.0.0.1:0" }) }, function() end)'
+    local code, _, err = s.moonweir("run", folder, flow, { "--state", "state", "--once" })
+    assert.equal(0, code, err)
+    assert.equal(numbered(1, 100), s.read(folder .. "/out.ndjson"))
+  end)
+
   it("puts a line that is too long into the dead letters and goes on", function()
     local folder = s.folder()
     local long = '{"s":"' .. ("x"):rep(300000) .. '"}\n'

@@ -288,7 +288,7 @@ describe("an http source", function()
       folder,
       ([[
       local mw = require "moonweir"
-      local input = mw.source.http("input", { listen = "127.0.0.1:0", acknowledge = "accepted", in_flight = "64KiB" })
+      local input = mw.source.http("input", { listen = "127.0.0.1:0", acknowledge = "accepted", in_flight = "256KiB" })
       local out = mw.sink.tcp("out", { connect = "127.0.0.1:%d", queue = "32KiB" })
       mw.rule("r", { from = input }, function(e) out:send(e) end)
     ]]):format(free),

@@ -59,6 +59,7 @@ struct mw_source {
     size_t limit; /* largest event in bytes */
     uv_loop_t *loop;
     unsigned shard, shards;
+    int once; /* end at the end of what is there now, as if nothing more would come */
     int wants_decision;
     void *self; /* the kind's own */
 };
@@ -98,6 +99,8 @@ void mw_source_dropped(mw_source *s, uint64_t events);
  * first. Between lock and unlock one instance has it to itself. */
 int *mw_source_lock_shared(mw_source *s);
 void mw_source_unlock_shared(mw_source *s);
+/* Says how many bytes are there and not read yet. */
+void mw_source_lag(mw_source *s, uint64_t bytes);
 /* Counts bytes read. */
 void mw_source_read(mw_source *s, uint64_t bytes);
 
