@@ -87,7 +87,7 @@ void mw_flow_free(mw_flow *f)
         free(f->shard[i].list_counts);
         free(f->shard[i].lists);
         free(f->shard[i].list_bytes);
-        free(f->shard[i].view.counts);
+        free(f->shard[i].rule_counters);
     }
     free(f->shard);
     mw_post_free(f->post);
@@ -126,6 +126,7 @@ static void stop(mw_flow *f)
     close_handle((uv_handle_t *)&f->drain_timer);
     close_handle((uv_handle_t *)&f->terminate);
     close_handle((uv_handle_t *)&f->interrupt);
+    close_handle((uv_handle_t *)&f->hangup);
     if (f->extension) f->options.extension->close(f->extension);
     f->extension = NULL;
     mw_post_close(f->post, f->shards);
@@ -155,8 +156,14 @@ void mw_flow_drain(mw_flow *f)
 static void on_signal(uv_signal_t *handle, int number)
 {
     mw_flow *f = handle->data;
-    if (f->phase == OPENING) return;
+    if (f->phase == DRAINING && number == SIGINT) { /* somebody is impatient */
+        mw_log(MW_WARN, "flow", "interrupted while draining: what is in flight is left");
+        f->failed = 1;
+        stop(f);
+        return;
+    }
     mw_log(MW_INFO, "flow", "signal %d: draining", number);
+    f->drain_wanted = 1;
     mw_flow_drain(f);
 }
 
@@ -204,6 +211,7 @@ static void on_ready(mw_flow *f, mw_shard *s, int bad)
         uv_timer_start(&f->progress_timer, on_progress, PROGRESS_MS, PROGRESS_MS);
     broadcast(f, MW_MSG_START, 0);
     atomic_store(&f->ready, 1);
+    if (f->drain_wanted) mw_flow_drain(f); /* the signal came while it opened */
     mw_log(MW_INFO, "flow", "'%s' version %s is ready (%u shards, %.1f ms)", f->graph.name,
            f->graph.version, f->shards, (double)(mw_clock_steady_ns() - f->started_ns) / 1e6);
 }
@@ -253,7 +261,7 @@ static void open_control(mw_flow *f, uv_loop_t *loop)
 {
     f->loop = loop;
     f->checkpoint_timer.data = f->progress_timer.data = f->drain_timer.data = f;
-    f->terminate.data = f->interrupt.data = f;
+    f->terminate.data = f->interrupt.data = f->hangup.data = f;
     uv_timer_init(loop, &f->checkpoint_timer);
     uv_timer_init(loop, &f->progress_timer);
     uv_timer_init(loop, &f->drain_timer);
@@ -261,6 +269,8 @@ static void open_control(mw_flow *f, uv_loop_t *loop)
     uv_signal_init(loop, &f->interrupt);
     uv_signal_start(&f->terminate, on_signal, SIGTERM);
     uv_signal_start(&f->interrupt, on_signal, SIGINT);
+    uv_signal_init(loop, &f->hangup);
+    uv_signal_start(&f->hangup, on_signal, SIGHUP); /* the terminal is gone */
     mw_post_open(f->post, f->shards, loop, on_message, f);
 }
 

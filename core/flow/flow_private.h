@@ -150,6 +150,10 @@ struct mw_shard {
     size_t *list_bytes;
     mw_source_host *sources; /* one a declaration; those that live elsewhere are not open */
     mw_sink_host *sinks;
+    struct mw_rule_counters {
+        mw_counter events, filtered, failed;
+    } * rule_counters; /* what Lua counts in the view, published now and then for other threads */
+    uint64_t published_ms;
     mw_counter decided; /* events whose rules have run */
     mw_counter lua_bytes;
 };
@@ -171,9 +175,9 @@ struct mw_flow {
     /* control */
     uv_loop_t *loop;
     unsigned waiting, sources_open, listeners, ended, ended_readers, empty, full_sinks;
-    int failed, phase;
+    int failed, phase, drain_wanted;
     uv_timer_t checkpoint_timer, progress_timer, drain_timer;
-    uv_signal_t terminate, interrupt;
+    uv_signal_t terminate, interrupt, hangup;
     int64_t started_ns; /* steady */
     int64_t started_wall_ns;
     mw_counter checkpoints, checkpoint_failures;

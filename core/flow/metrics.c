@@ -10,7 +10,7 @@
 
 typedef uint64_t (*source_reader)(const mw_source_host *h);
 typedef uint64_t (*sink_reader)(const mw_sink_host *h);
-typedef double (*rule_reader)(const mw_rule_count *c);
+typedef uint64_t (*rule_reader)(const struct mw_rule_counters *c);
 
 static uint64_t sum_sources(const mw_flow *f, uint32_t i, source_reader read)
 {
@@ -26,11 +26,11 @@ static uint64_t sum_sinks(const mw_flow *f, uint32_t i, sink_reader read)
     return f->shard[home].sinks ? read(&f->shard[home].sinks[i]) : 0;
 }
 
-static double sum_rules(const mw_flow *f, uint32_t i, rule_reader read)
+static uint64_t sum_rules(const mw_flow *f, uint32_t i, rule_reader read)
 {
-    double sum = 0;
+    uint64_t sum = 0;
     for (unsigned s = 0; s < f->shards; s++)
-        if (f->shard[s].view.counts) sum += read(&f->shard[s].view.counts[i]);
+        if (f->shard[s].rule_counters) sum += read(&f->shard[s].rule_counters[i]);
     return sum;
 }
 
@@ -74,17 +74,17 @@ static uint64_t sink_waiting(const mw_sink_host *h)
 {
     return mw_counted(&h->waiting);
 }
-static double rule_events(const mw_rule_count *c)
+static uint64_t rule_events(const struct mw_rule_counters *c)
 {
-    return c->events;
+    return mw_counted(&c->events);
 }
-static double rule_filtered(const mw_rule_count *c)
+static uint64_t rule_filtered(const struct mw_rule_counters *c)
 {
-    return c->filtered;
+    return mw_counted(&c->filtered);
 }
-static double rule_failed(const mw_rule_count *c)
+static uint64_t rule_failed(const struct mw_rule_counters *c)
 {
-    return c->failed;
+    return mw_counted(&c->failed);
 }
 
 mw_totals mw_flow_totals(const mw_flow *f)
@@ -100,8 +100,7 @@ mw_totals mw_flow_totals(const mw_flow *f)
         t.out += sum_sinks(f, i, sink_events);
         t.bytes_out += sum_sinks(f, i, sink_bytes);
     }
-    for (uint32_t i = 0; i < f->graph.rule_count; i++)
-        t.filtered += (uint64_t)sum_rules(f, i, rule_filtered);
+    for (uint32_t i = 0; i < f->graph.rule_count; i++) t.filtered += sum_rules(f, i, rule_filtered);
     t.dead = sum_sinks(f, 0, sink_events);
     return t;
 }
@@ -134,8 +133,8 @@ static void rules(const mw_flow *f, mw_buffer *out, const char *name, const char
 {
     head(out, name, "counter", help);
     for (uint32_t i = 0; i < f->graph.rule_count; i++)
-        mw_buffer_format(out, "%s{rule=\"%s\"} %.0f\n", name, f->graph.rule_names[i],
-                         sum_rules(f, i, read));
+        mw_buffer_format(out, "%s{rule=\"%s\"} %llu\n", name, f->graph.rule_names[i],
+                         (unsigned long long)sum_rules(f, i, read));
 }
 
 static void one(mw_buffer *out, const char *name, const char *type, const char *help, double value)

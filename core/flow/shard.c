@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PUBLISH_MS = 100 };
+
 void mw_shard_report(mw_shard *s, uint32_t kind, uint32_t target, void *body)
 {
     mw_post_send(s->flow->post, s->index, s->flow->shards,
@@ -84,14 +86,32 @@ static void finish(mw_shard *s)
     }
 }
 
+/* The counts in the view are Lua's, which knows no atomics: other threads see copies. */
+static void publish_counts(mw_shard *s)
+{
+    for (uint32_t i = 0; i < s->flow->graph.rule_count; i++) {
+        const mw_rule_count *from = &s->view.counts[i];
+        struct mw_rule_counters *to = &s->rule_counters[i];
+        atomic_store_explicit(&to->events, (uint64_t)from->events, memory_order_relaxed);
+        atomic_store_explicit(&to->filtered, (uint64_t)from->filtered, memory_order_relaxed);
+        atomic_store_explicit(&to->failed, (uint64_t)from->failed, memory_order_relaxed);
+    }
+    s->published_ms = uv_now(&s->loop);
+}
+
 static void on_check(uv_check_t *handle)
 {
     mw_shard *s = handle->data;
     if (s->work_first || s->runs_first) work(s);
     for (uint32_t i = 0; i < s->flow->graph.sink_count; i++)
         if (s->sinks[i].dirty) mw_sink_host_flush(&s->sinks[i]);
-    if (s->done_first) finish(s);
-    if (s->work_first || s->runs_first || s->done_first) return;
+    if (s->done_first) {
+        if (!s->work_first && !s->runs_first) publish_counts(s); /* before anybody is answered */
+        finish(s);
+    }
+    int more = s->work_first || s->runs_first || s->done_first;
+    if (uv_now(&s->loop) - s->published_ms >= PUBLISH_MS) publish_counts(s);
+    if (more) return;
     if (uv_is_active((uv_handle_t *)&s->idle)) {
         uv_idle_stop(&s->idle);
         atomic_store_explicit(&s->lua_bytes, mw_lua_bytes(s->lua), memory_order_relaxed);
@@ -110,6 +130,7 @@ static void set_full(mw_shard *s, int full)
 static void stop(mw_shard *s)
 {
     s->stopping = 1;
+    publish_counts(s);
     for (uint32_t i = 0; i < s->flow->graph.source_count; i++)
         if (s->sources[i].open) mw_source_host_close(&s->sources[i]);
     for (uint32_t i = 0; i < s->flow->graph.sink_count; i++)
@@ -190,7 +211,8 @@ static mw_status open_rules(mw_shard *s)
     s->view.meta = mw_meta_write;
     s->view.counts = calloc(f->graph.rule_count + 1, sizeof *s->view.counts);
     s->projectors = calloc(f->graph.source_count, sizeof *s->projectors);
-    mw_assert(s->view.counts && s->projectors);
+    s->rule_counters = calloc(f->graph.rule_count + 1, sizeof *s->rule_counters);
+    mw_assert(s->view.counts && s->projectors && s->rule_counters);
     for (uint32_t i = 0; i < f->graph.source_count; i++)
         s->projectors[i] = mw_projector_new(&s->paths);
     s->lua = mw_lua_new(&s->view);
@@ -276,6 +298,7 @@ static void close_all(mw_shard *s)
     free(s->projectors);
     mw_lua_free(s->lua);
     mw_view_close(&s->view);
+    free(s->view.counts);
     mw_paths_close(&s->paths);
 }
 

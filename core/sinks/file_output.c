@@ -47,7 +47,7 @@ static void mend(mw_output *o)
     if (fstat(o->fd, &st) != 0 || !S_ISREG(st.st_mode)) return;
     snprintf(key, sizeof key, "%llu:%llu", (unsigned long long)st.st_dev,
              (unsigned long long)st.st_ino);
-    if (!mw_sink_recall(o->sink, key, &known)) {
+    if (!mw_sink_recall(o->sink, key, &known) || known > o->size) { /* or an old inode's */
         if (keep < o->size && write(o->fd, "\n", 1) == 1) o->size++;
         mw_sink_remember(o->sink, key, o->size);
     } else if (keep < o->size && keep >= known) {

@@ -274,7 +274,8 @@ local ONCE = [[
     end
   end]]
 
---- The drivers of a list of rules: over the rows of the current run from R.row on, and over R.row alone.
+--- The drivers of a list of rules: over the rows of the current run from R.row on, and over R.row
+--- alone.
 ---@param rules { fn: function, number: integer, when: table? }[]
 ---@return function many, function one
 local function driver(rules)

@@ -1,5 +1,5 @@
---- What the JSON encoder (core/lua/encode.c) has to know, and how it is called. C adds `encode(v)`, which leaves the JSON in
---- R.out, and `encode_text(v)`, which returns it.
+--- What the JSON encoder (core/lua/encode.c) has to know, and how it is called. C adds `encode(v)`,
+--- which leaves the JSON in R.out, and `encode_text(v)`, which returns it.
 local core = require "moonweir.core"
 local C, R = core.C, core.view()
 local next, type, getmetatable = next, type, getmetatable
@@ -18,9 +18,10 @@ M.array_mark = { __name = "array" }
 --- Set by event.lua: the JSON of an event or of a part of one; nil when the value is neither.
 M.view_text = function() return nil end
 
---- The fields of a table of one to three fields, in order of name: name, value, name, value, … Nothing for any other
---- table. Written without a loop: around a loop of so few turns the compiler gives up, and the short tables of replies and
---- of added fields are what rules make for every event.
+--- The fields of a table of one to three fields, in order of name: name, value, name, value, …
+--- Nothing for any other table. Written without a loop: around a loop of so few turns the compiler
+--- gives up, and the short tables of replies and of added fields are what rules make for every
+--- event.
 function M.few(t)
   local a, av = next(t)
   if type(a) ~= "string" or getmetatable(t) ~= nil then return end

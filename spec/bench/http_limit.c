@@ -1,5 +1,5 @@
-/* http_limit.c: a bare HTTP server, libuv and http-parser, that answers every request with the same bytes.
- *   http_limit PORT */
+/* http_limit.c: a bare HTTP server, libuv and http-parser, that answers every request with the same
+ * bytes. http_limit PORT */
 #include <http_parser.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     client *c = stream->data;
     if (n < 0) uv_close((uv_handle_t *)stream, on_closed);
-    else http_parser_execute(&c->parser, &settings, buf->base, (size_t)n);
+    else
+        http_parser_execute(&c->parser, &settings, buf->base, (size_t)n);
 }
 
 static void on_connection(uv_stream_t *listener, int status)

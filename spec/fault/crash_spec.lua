@@ -185,3 +185,39 @@ describe("SIGTERM under load over HTTP", function()
     end
   end)
 end)
+
+describe("a drain that cannot end", function()
+  after_each(s.clean)
+
+  local FLOW = [[
+    local mw = require "moonweir"
+    local input = mw.source.file("input", { path = "in.ndjson" })
+    local out = mw.sink.tcp("out", { connect = "127.0.0.1:9" })
+    mw.rule("r", { from = input }, function(e) out:send(e) end)
+  ]]
+
+  local function stuck(arguments)
+    local folder = s.folder()
+    s.write(folder .. "/in.ndjson", line(1))
+    local p = s.router(folder, FLOW, arguments)
+    s.eventually(function() return p:stderr():find "trying again" end)
+    return p, folder
+  end
+
+  it("is given up after its time, with exit code 1 and the position where it was", function()
+    local p, folder = stuck { "--state", "state", "--drain-timeout", "1" }
+    p:kill()
+    assert.equal(1, p:wait(10))
+    assert.matches("could not be delivered in time", p:stderr())
+    local code, out = s.moonweir("run", folder, (FLOW:gsub('tcp%("out", {.-}%)', 'stdout("out", {})')), { "--state", "state" })
+    assert.same({ 0, line(1) }, { code, out })
+  end)
+
+  it("is given up at a second SIGINT", function()
+    local p = stuck { "--state", "state", "--no-supervisor" }
+    p:kill(s.SIGINT)
+    s.eventually(function() return p:stderr():find "draining" end)
+    p:kill(s.SIGINT)
+    assert.equal(1, p:wait(10))
+  end)
+end)
