@@ -190,6 +190,8 @@ void mw_shard_open(mw_shard *s, mw_flow *flow, unsigned index);
 void mw_shard_enqueue(mw_shard *s, mw_batch *b);
 void mw_shard_run(mw_shard *s, mw_run *r);
 void mw_shard_finish(mw_shard *s, mw_batch *b);
+/* There is something to do in this round's check phase: the loop must not sleep before. */
+void mw_shard_stay_awake(mw_shard *s);
 /* Sends to control. */
 void mw_shard_report(mw_shard *s, uint32_t kind, uint32_t target, void *body);
 

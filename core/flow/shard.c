@@ -22,7 +22,7 @@ static void on_idle(uv_idle_t *handle)
     (void)handle; /* its being there is what it is for */
 }
 
-static void stay_awake(mw_shard *s)
+void mw_shard_stay_awake(mw_shard *s)
 {
     if (!uv_is_active((uv_handle_t *)&s->idle) && !s->stopping) uv_idle_start(&s->idle, on_idle);
 }
@@ -34,7 +34,7 @@ void mw_shard_enqueue(mw_shard *s, mw_batch *b)
     else
         s->work_first = b;
     s->work_last = b;
-    stay_awake(s);
+    mw_shard_stay_awake(s);
 }
 
 void mw_shard_run(mw_shard *s, mw_run *r)
@@ -44,7 +44,7 @@ void mw_shard_run(mw_shard *s, mw_run *r)
     else
         s->runs_first = r;
     s->runs_last = r;
-    stay_awake(s);
+    mw_shard_stay_awake(s);
 }
 
 void mw_shard_finish(mw_shard *s, mw_batch *b)
@@ -54,7 +54,7 @@ void mw_shard_finish(mw_shard *s, mw_batch *b)
     else
         s->done_first = b;
     s->done_last = b;
-    stay_awake(s);
+    mw_shard_stay_awake(s);
 }
 
 static void work(mw_shard *s)
@@ -179,7 +179,6 @@ static void on_message(void *self, mw_message m)
         break;
     case MW_MSG_LIST:
         mw_sink_host_take(&s->sinks[m.target], m.body);
-        stay_awake(s);
         break;
     case MW_MSG_DONE:
         mw_shard_finish(s, b);

@@ -61,6 +61,8 @@ static void hand_over(mw_sink_host *h, mw_list *l)
     atomic_store_explicit(&h->waiting, h->queued, memory_order_relaxed);
     if (h->queued > h->queue_max) set_full(h, 1);
     h->dirty = 1;
+    mw_shard_stay_awake(
+        h->shard); /* a list may come from a timer, behind which the loop would sleep */
     mw_count(&h->lists, 1);
     h->sink.kind->write(&h->sink, l);
 }
