@@ -37,6 +37,14 @@ int mw_json_scan(const char *text, size_t len, const mw_paths *paths, mw_value *
 mw_projector *mw_projector_new(const mw_paths *paths);
 int mw_projector_run(mw_projector *p, const char *text, size_t len, mw_value *values,
                      mw_json_fault *fault);
+typedef struct mw_pair {
+    const char *text[2];
+    size_t len[2];
+    mw_value *values[2];
+} mw_pair;
+int mw_projector_run_pair(mw_projector *p, const mw_pair *documents);
+int mw_json_split(const char *text, size_t len, void (*found)(void *, const char *, size_t),
+                  void *self);
 void mw_json_unescape(mw_buffer *out, const char *text, size_t len);
 mw_value mw_json_value(const char *text, size_t len);
 int mw_json_next(const char *text, size_t len, size_t *cursor, mw_value *key, mw_value *value);
@@ -158,6 +166,42 @@ struct world {
     }
 };
 
+struct elements {
+    size_t count = 0;
+    bool valid = true;
+};
+
+static void on_element(void *self, const char *text, size_t len)
+{
+    elements *e = (elements *)self;
+    mw_json_fault fault;
+    std::vector<char> padded(len + 64);
+    memcpy(padded.data(), text, len);
+    e->count++;
+    e->valid &= mw_json_scan(padded.data(), len, nullptr, nullptr, &fault) == 0;
+}
+
+/* Valid elements make a valid array, and a valid array of objects is cut into as many as it has. */
+static void split(const char *text, size_t len)
+{
+    elements e;
+    mw_json_fault fault;
+    bool cut = mw_json_split(text, len, on_element, &e);
+    bool good = mw_json_scan(text, len, nullptr, nullptr, &fault) == 0;
+    if (cut && e.valid && depth_of(text, len) < 500) check(good);
+    if (!good) return;
+    mw_value key, v;
+    size_t cursor = 0, count = 0;
+    bool simple = mw_json_value(text, len).kind == ARRAY;
+    while (simple && mw_json_next(text, len, &cursor, &key, &v)) {
+        count++;
+        simple &= v.kind == OBJECT || v.kind == ARRAY;
+    }
+    check(!simple || (cut && e.count == count && e.valid));
+}
+
+static bool same_values(const world &w, const mw_value *x, const mw_value *y);
+
 static void one(world &w, const char *bytes, size_t len)
 {
     std::vector<char> padded(len + 64);
@@ -168,6 +212,13 @@ static void one(world &w, const char *bytes, size_t len)
     int scanned = mw_json_scan(text, len, &w.paths, slow, &fault);
     int projected = mw_projector_run(w.projector, text, len, fast, &fault);
     check(scanned == projected);
+    mw_value first[64], second[64];
+    mw_pair pair = {{text, text}, {len, len}, {first, second}};
+    if (mw_projector_run_pair(w.projector, &pair)) {
+        check(scanned == 0);
+        check(same_values(w, first, slow) && same_values(w, second, slow));
+    }
+    split(text, len);
     if (depth_of(text, len) > 500) return; /* we limit depth, the reference does not */
     if (memchr(text, 0, len)) return; /* a NUL ends the reference's input, where ours refuses it */
     /* the reference refuses numbers past double's range and lone surrogates, and takes a byte order
@@ -194,6 +245,17 @@ static void one(world &w, const char *bytes, size_t len)
     }
     mw_value all = mw_json_value(text, len);
     if (all.kind == OBJECT || all.kind == ARRAY) walk(all.text, all.len);
+}
+
+static bool same_values(const world &w, const mw_value *x, const mw_value *y)
+{
+    for (int32_t i : {w.a, w.b, w.ba, w.c, w.c1, w.c2d}) {
+        if (x[i].kind != y[i].kind) return false;
+        if (x[i].kind == ABSENT) continue;
+        if (x[i].text != y[i].text) return false;
+        if (x[i].kind != OBJECT && x[i].len != y[i].len) return false;
+    }
+    return true;
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
