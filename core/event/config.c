@@ -112,9 +112,3 @@ int mw_config_pair(mw_config *c, const char *name, size_t n, const char **key, c
     }
     return 0;
 }
-
-const char *mw_config_json(const mw_config *c, size_t *len)
-{
-    *len = c->len;
-    return c->json;
-}

@@ -44,6 +44,5 @@ int mw_config_bool(mw_config *c, const char *name, int fallback);
 const char *mw_config_item(mw_config *c, const char *name, size_t n);
 /* The n-th pair (from 0) of a map; 0 past the end. */
 int mw_config_pair(mw_config *c, const char *name, size_t n, const char **key, const char **value);
-const char *mw_config_json(const mw_config *c, size_t *len);
 
 #endif

@@ -185,11 +185,6 @@ void mw_lua_key(mw_lua *l, uint32_t chain, uint32_t stage)
     l->view->row = 0;
 }
 
-void mw_lua_idle(mw_lua *l)
-{
-    lua_gc(l->L, LUA_GCSTEP, 10);
-}
-
 size_t mw_lua_bytes(mw_lua *l)
 {
     return (size_t)lua_gc(l->L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(l->L, LUA_GCCOUNTB, 0);

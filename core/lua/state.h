@@ -25,8 +25,6 @@ mw_status mw_lua_build(mw_lua *l, mw_error *error);
 void mw_lua_run(mw_lua *l, uint32_t chain, uint32_t stage);
 /* Fills view->hashes for a stage whose `by` is a function. */
 void mw_lua_key(mw_lua *l, uint32_t chain, uint32_t stage);
-/* Collects garbage for a bounded time; called between batches when there is nothing else to do. */
-void mw_lua_idle(mw_lua *l);
 size_t mw_lua_bytes(mw_lua *l);
 /* The lua_State, for the test command. */
 void *mw_lua_raw(mw_lua *l);

@@ -362,6 +362,18 @@ describe("formats", function()
     )
   end)
 
+  it("csv agrees with csv-spectrum", function()
+    local folder, count = s.root .. "/spec/data/csv_spectrum", 0
+    for path in io.popen("ls " .. folder .. "/csvs/*.csv"):lines() do
+      local want = s.json.decode(s.read(folder .. "/json/" .. path:match "([^/]+)%.csv$" .. ".json"))
+      local got = {}
+      for line in through("csv", s.read(path), "ndjson"):gmatch "[^\n]+" do got[#got + 1] = s.json.decode(line) end
+      assert.same(want, got, path)
+      count = count + 1
+    end
+    assert.is_true(count > 8)
+  end)
+
   it("csv remembers its header when it goes on in the middle", function()
     local folder = s.folder()
     local flow = [[
