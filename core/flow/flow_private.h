@@ -52,7 +52,6 @@ enum mw_message_kind {
     MW_MSG_EMPTY,    /* to control: one source has ended and nothing of it is in flight */
     MW_MSG_FAILED,   /* to control: the run fails; target: 1, at once */
     MW_MSG_FULLNESS, /* to control: target as above, from one sink */
-    MW_MSG_CLOSED,   /* to control: a shard has closed everything */
 };
 
 /* A part of a batch on its way through a stage of a chain. */

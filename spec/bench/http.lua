@@ -80,6 +80,41 @@ local function router(body)
   end
 end
 
+--- nginx with its Lua module and cjson, in its chroot: the same decision for one event or a list of them.
+local NGINX = [[
+  daemon off; worker_processes 1; error_log /dev/null; pid /run/bench.pid; user root;
+  load_module modules/ndk_http_module.so; load_module modules/ngx_http_lua_module.so;
+  events { worker_connections 1024; }
+  http {
+    access_log off; client_body_buffer_size 1m; client_max_body_size 8m; keepalive_requests 1000000000;
+    lua_package_cpath "/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;;";
+    init_by_lua_block { cjson = require "cjson" }
+    server { listen 127.0.0.1:%d; location /payments { content_by_lua_block {
+      local function decide(e)
+        return { decision = e.amount > 900 and e.device.os == "unknown" and "review" or "accept" }
+      end
+      ngx.req.read_body()
+      local e = cjson.decode(ngx.req.get_body_data())
+      ngx.header.content_type = "application/json"
+      if not e[1] then return ngx.print(cjson.encode(decide(e))) end
+      local list = {}
+      for i = 1, #e do list[i] = decide(e[i]) end
+      ngx.print(cjson.encode(list))
+    } } }
+  }
+]]
+local peers = s.root .. "/build/peers"
+local nginx_root = os.execute(("mkdir -p %s && sh %s/spec/bench/peers/nginx.sh %s"):format(peers, s.root, peers)) == 0
+  and peers .. "/nginx-root"
+if not nginx_root then print "nginx could not be set up here: left out" end
+local function nginx(body)
+  return function()
+    local port = free_port()
+    s.write(nginx_root .. "/bench.conf", NGINX:format(port))
+    return load_server({ "chroot", nginx_root, "/usr/sbin/nginx", "-c", "/bench.conf" }, port, body)
+  end
+end
+
 local function show(name, r, limit)
   m.line("%-34s %6.2f us CPU a request   p99 %7.3f ms   %7.0f requests/s   %s", name, m.figure(r, "cpu"), m.figure(r, "p99") * 1000, m.figure(r, "rate"),
     limit and ("%.2f x the CPU, %.2f x the p99"):format(m.ratio(r, limit, "cpu"), m.ratio(r, limit, "p99")) or "")
@@ -87,44 +122,34 @@ end
 
 m.title(("HTTP, 64 keep-alive connections, one event a request, %d rounds of %d s in turn"):format(math.min(3, m.rounds), SECONDS))
 local candidates = { bare(EVENT), router(EVENT) }
-local node = os.execute "command -v node > /dev/null" == 0
+local node, at_node, at_nginx = os.execute "command -v node > /dev/null" == 0, nil, nil
 if node then
-  candidates[3] = function()
+  at_node = #candidates + 1
+  candidates[at_node] = function()
     local port = free_port()
     return load_server({ "node", s.root .. "/spec/bench/peers/node_server.js", tostring(port) }, port, EVENT)
   end
 end
+if nginx_root then
+  at_nginx = #candidates + 1
+  candidates[at_nginx] = nginx(EVENT)
+end
 local r = m.in_turn(candidates, math.min(3, m.rounds))
 show("bare libuv + http-parser, no rule", r[1])
 show("moonweir, 1 shard, rule and reply", r[2], r[1])
-if node then
-  show("node, the same decision", r[3])
-  m.line("moonweir uses %.1f x less CPU a request than node", m.ratio(r[3], r[2], "cpu"))
+for name, at in pairs { ["node, the same decision"] = at_node, ["nginx + Lua + cjson, the same"] = at_nginx } do
+  show(name, r[at])
+  m.line("  moonweir uses %.1f x less CPU a request", m.ratio(r[at], r[2], "cpu"))
 end
 
 m.title "HTTP, 100 events a POST"
 local hundred = {}
 for i = 1, 100 do hundred[i] = EVENT end
-r = m.in_turn({ router("[" .. table.concat(hundred, ",") .. "]") }, 1)
-local us = m.figure(r[1], "cpu") / 100
-m.line("moonweir                           %6.3f us CPU an event", us)
-s.write(m.folder .. "/cjson_http.lua", ([[
-  local cjson = require "cjson"
-  local body = %q
-  local n = 0
-  local start = os.clock()
-  while os.clock() - start < 2 do
-    local out = {}
-    for i, e in ipairs(cjson.decode(body)) do
-      out[i] = e.amount > 900 and e.device.os == "unknown" and { decision = "review" } or { decision = "accept" }
-    end
-    cjson.encode(out)
-    n = n + 100
-  end
-  print((os.clock() - start) / n * 1e6)
-]]):format("[" .. table.concat(hundred, ",") .. "]"))
-local pipe = io.popen("luajit " .. m.folder .. "/cjson_http.lua")
-local cjson_us = pipe:read "*n"
-pipe:close()
-m.line("cjson, decode and encode only      %6.3f us CPU an event   moonweir is %.1f x as fast, sockets included", cjson_us, cjson_us / us)
+local body = "[" .. table.concat(hundred, ",") .. "]"
+r = m.in_turn({ router(body), nginx_root and nginx(body) or nil }, math.min(3, m.rounds))
+m.line("moonweir                           %6.3f us CPU an event", m.figure(r[1], "cpu") / 100)
+if r[2] then
+  m.line("nginx + Lua + cjson                %6.3f us CPU an event   moonweir takes %.1f x less", m.figure(r[2], "cpu") / 100,
+    m.ratio(r[2], r[1], "cpu"))
+end
 s.clean()

@@ -181,6 +181,27 @@ describe("the program", function()
     assert.matches("flow: in 1200, out 0, filtered 1200, dead 0", text)
   end)
 
+  it("takes its Lua runtime from a folder where it is told", function()
+    local folder = s.folder()
+    os.execute(("mkdir %s/moonweir && cp %s/scripts/moonweir/*.lua %s/moonweir"):format(folder, s.root, folder))
+    s.append(folder .. "/moonweir/graph.lua", "\n")
+    local text = s.read(folder .. "/moonweir/graph.lua"):gsub("no rule reads source", "nobody reads source")
+    s.write(folder .. "/moonweir/graph.lua", text)
+    local _, _, err = s.moonweir("check", folder, HEAD, nil, { env = { MOONWEIR_SCRIPTS = folder } })
+    assert.matches("nobody reads source 'input'", err)
+  end)
+
+  it("has an installer that says what is missing when it is not root", function()
+    local folder = s.folder()
+    os.execute(("cp -r %s/scripts %s && chmod -R a+rX %s"):format(s.root, folder, folder))
+    s.append(folder .. "/scripts/dependencies.txt", "nothing a-package-that-is-not\n")
+    local code, _, err = s.run { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", folder .. "/scripts/install.sh", "nothing" }
+    assert.equal(1, code)
+    assert.matches("only root can install them: a%-package%-that%-is%-not", err)
+    assert.matches("apt%-get install a%-package%-that%-is%-not", err)
+    assert.equal(0, (s.run { "sh", folder .. "/scripts/install.sh", "build" }))
+  end)
+
   it("can be installed", function()
     local folder = s.folder()
     local code, _, err = s.run { "cmake", "--install", s.build, "--prefix", folder }

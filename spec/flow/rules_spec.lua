@@ -192,28 +192,16 @@ describe("a rule", function()
     assert.equal("r", r.dead[1].name)
   end)
 
-  it("with a runtime error in one event of many loses that event only", function()
+  it("with a runtime error in one event of a million loses that event only", function()
     local lines = {}
-    for i = 1, 20000 do
-      lines[i] = ('{"n":%d}'):format(i)
+    for i = 1, 1000000 do
+      lines[i] = '{"n":1}'
     end
-    lines[12345] = '{"n":"x"}'
-    local r =
-      run(lines, rule "if e.n > 0 then out:send(e) end", { "--state", "state", "--shards", "2" })
+    lines[765432] = '{"n":"x"}'
+    local r = run(lines, rule "if e.n > 0 then out:send(e) end", { "--state", "state", "--shards", "2" })
     assert.equal(1, #r.dead)
-    assert.equal(19999, select(2, r.text:gsub("\n", "")))
-  end)
-
-  it("sees every event, in the order of declaration", function()
-    local r = run(
-      { '{"n":1}', '{"n":2}' },
-      rule 'out:send { n = e.n, by = "first" }'
-        .. 'mw.rule("s", { from = input }, function(e) out:send { n = e.n, by = "second" } end)'
-    )
-    assert.equal(
-      '{"by":"first","n":1}\n{"by":"second","n":1}\n{"by":"first","n":2}\n{"by":"second","n":2}\n',
-      r.text
-    )
+    assert.equal(8 * 765431, r.dead[1].position)
+    assert.equal(8 * 999999, #r.text)
   end)
 
   for _, count in ipairs { 1, 3, 4, 30, 300 } do
