@@ -17,7 +17,7 @@
 
 typedef struct mw_batch mw_batch;
 typedef struct mw_stream mw_stream;
-typedef void (*mw_meta_writer)(const void *meta, struct mw_buffer *out);
+typedef void (*mw_meta_writer)(const void *meta, int kept, struct mw_buffer *out);
 
 /* One event: its JSON, and the bytes it came in. Where the source's format is JSON both are the
  * same. Lua reads this struct through the FFI: its layout is repeated in scripts/moonweir/core.lua.
@@ -64,9 +64,10 @@ struct mw_batch {
     int done;          /* all holds are gone; kept by the flow */
     mw_reply *replies; /* one an event, or NULL */
     const void *meta;  /* what the source knows of the events; in the arena; or NULL */
-    mw_meta_writer
-        write_meta; /* appends it as members of a JSON object, each behind a comma; NULL: nothing */
-    mw_arena arena; /* of the shard that works on the batch, until it is shared */
+    /* Appends it as members of a JSON object, each behind a comma; NULL: nothing. `kept`: for the
+     * dead letters, so without secrets. */
+    mw_meta_writer write_meta;
+    mw_arena arena;          /* of the shard that works on the batch, until it is shared */
     _Atomic int holds;       /* what keeps it from being done */
     _Atomic int deciding;    /* runs of rules still to come */
     _Atomic(void *) garbage; /* memory that shards attached, a list of mw_garbage */

@@ -94,7 +94,7 @@ void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const cha
     if (b->write_meta) {
         mw_buffer_text(out, ",\"meta\":{");
         size_t from = out->len;
-        b->write_meta(b->meta, out);
+        b->write_meta(b->meta, 1, out);
         if (out->len > from) { /* without its first comma */
             memmove(out->bytes + from, out->bytes + from + 1, out->len - from - 1);
             out->len--;
@@ -124,6 +124,6 @@ void mw_meta_write(void *shard, mw_view *v, uint32_t row, mw_buffer *out)
     if (partition) add_text(out, "partition", partition, strlen(partition));
     mw_buffer_format(out, ",\"position\":%llu",
                      (unsigned long long)position_of(b, v->events[row].origin));
-    if (b->write_meta) b->write_meta(b->meta, out);
+    if (b->write_meta) b->write_meta(b->meta, 0, out);
     mw_buffer_text(out, "}");
 }

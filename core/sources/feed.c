@@ -31,8 +31,9 @@ char *mw_feed_room(mw_feed *f, size_t *room)
     return b->block + b->len;
 }
 
-static void write_meta(const void *meta, mw_buffer *out)
+static void write_meta(const void *meta, int kept, mw_buffer *out)
 {
+    (void)kept;
     mw_buffer_text(out, meta);
 }
 

@@ -100,7 +100,17 @@ static void add_query(mw_buffer *out, const char *p, size_t len)
     mw_buffer_text(out, "}");
 }
 
-static void add_headers(mw_buffer *out, const meta *m)
+/* Headers that let somebody in: a rule may read them, a file should not keep them. */
+static int is_secret(const char *name, size_t len)
+{
+    static const char *const secrets[] = {"authorization", "proxy-authorization", "cookie",
+                                          "x-api-key"};
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++)
+        if (strlen(secrets[i]) == len && memcmp(secrets[i], name, len) == 0) return 1;
+    return 0;
+}
+
+static void add_headers(mw_buffer *out, const meta *m, int kept)
 {
     mw_buffer_text(out, ",\"headers\":{");
     for (uint32_t i = 0; i < m->header_count; i++) {
@@ -114,19 +124,21 @@ static void add_headers(mw_buffer *out, const meta *m)
         if (i) mw_buffer_text(out, ",");
         mw_json_quote(out, name, len);
         mw_buffer_text(out, ":");
-        mw_json_quote(out, m->head + v.at, v.len);
+        if (kept && is_secret(name, len)) mw_buffer_text(out, "\"(left out)\"");
+        else
+            mw_json_quote(out, m->head + v.at, v.len);
     }
     mw_buffer_text(out, "}");
 }
 
-static void write_meta(const void *data, mw_buffer *out)
+static void write_meta(const void *data, int kept, mw_buffer *out)
 {
     const meta *m = data;
     add_text(out, "method", m->method, strlen(m->method));
     add_text(out, "path", m->head + m->path.at, m->path.len);
     add_text(out, "peer", m->peer, strlen(m->peer));
     add_query(out, m->head + m->query.at, m->query.len);
-    add_headers(out, m);
+    add_headers(out, m, kept);
 }
 
 static void keep_meta(mw_batch *b, const mw_http_request *r)

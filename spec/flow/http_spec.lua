@@ -77,11 +77,13 @@ describe("an http source", function()
 
   it("answers 422 where the rule failed, and the event is a dead letter", function()
     local r = start()
-    local status, body = r.post '{"fail":true}'
+    local status, body = r.post('{"fail":true}', { Authorization = "Bearer secret", ["X-Tenant"] = "t" })
     assert.equal(422, status)
     assert.matches("as told", body)
     r.stop()
-    assert.same({ fail = true }, s.events(r.folder .. "/state/dead-letters.ndjson")[1].event)
+    local letter = s.events(r.folder .. "/state/dead-letters.ndjson")[1]
+    assert.same({ fail = true }, letter.event)
+    assert.same({ "t", "(left out)" }, { letter.meta.headers["x-tenant"], letter.meta.headers.authorization })
   end)
 
   it("refuses what is not valid events with 400, what and where", function()
