@@ -283,9 +283,11 @@ int mw_tail_read(mw_tail *t, int final)
     mw_batch *b = mw_source_take(t->source, t->block);
     ssize_t got = fill(t, b, t->block);
     if (got < 0) {
+        char why[300];
+        snprintf(why, sizeof why, "cannot read '%s' at byte %llu: %s", t->path,
+                 (unsigned long long)t->position, strerror(errno));
         mw_source_untake(t->source, b);
-        mw_log(MW_ERROR, t->source->name, "cannot read '%s' at byte %llu: %s", t->path,
-               (unsigned long long)t->position, strerror(errno));
+        mw_source_failed(t->source, why);
         t->ended = 1;
         return 0;
     }
