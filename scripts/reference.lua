@@ -11,7 +11,7 @@ pipe:close()
 local PROSE = {
   source = {
     stdin = "Standard input: a pipe, a terminal or a redirected file. It cannot be read again: what was read and not yet delivered when the router dies is lost.",
-    file = "Files, read to the end or followed. Positions are kept under `--state` by device, inode and a fingerprint of the first bytes, so that a renamed file goes on where it was and a truncated or replaced one is read from its start (with a warning). gzip and zstd files are recognised by their first bytes; a restart reads them again up to where it was. A frame longer than `limit` becomes a dead letter that holds its first 64 KiB, its length and its position: all of it is still in the file. What is written between a copy and the truncation of `copytruncate` cannot be had by any reader.",
+    file = "Files, read to the end or followed. Positions are kept under `--state` by device, inode and a fingerprint of the first bytes, so that a renamed file goes on where it was and a truncated or replaced one is read from its start (with a warning). gzip and zstd files are recognised by their first bytes; a restart reads them again up to where it was. What is written between a copy and the truncation of `copytruncate` cannot be had by any reader.",
     http = "HTTP/1.1 on each shard: keep-alive, pipelining, chunked bodies, 100-continue, gzip and zstd bodies. A request holds one JSON object, an array, or lines of JSON. Answers: what a rule replied, or `{}`; for several events a list with a result for each. 400: not valid events (what and where); 404: another path; 405: not POST or PUT; 408: not whole in time; 413: larger than `max_body`; 415: unknown Content-Encoding; 422: the rule failed, and the event is in the dead letters; 429 with Retry-After: too much is in flight; 431: the head is too large; 503 with Retry-After: stopping, or too many connections. A client may repeat whatever was not answered 2xx or 422.",
     tcp = "Connections that stream events. Nothing is answered. While too much is in flight, connections are not read. A connection whose framing is lost is closed, and what was left of it is in the dead letters.",
     unix = "As tcp, on a unix socket. A socket file that nobody listens on any more is replaced.",
@@ -33,7 +33,7 @@ local COMMON = {
   source = {
     { "format", "text", "see below", "how bytes become events: " .. table.concat(kinds.formats, ", ") },
     { "columns", "texts", "", "csv: the names of the fields, where no header names them" },
-    { "limit", "size", "16MiB", "largest event" },
+    { "limit", "size", "16MiB", "largest event; a longer one goes to the dead letters in parts" },
     { "in_flight", "size", "8MiB", "bytes that may be worked on before the source is paused" },
   },
   sink = {

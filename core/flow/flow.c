@@ -302,6 +302,7 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
         for (unsigned i = 0; i < f->shards; i++) mw_shard_open(&f->shard[i], f, i);
         uv_run(&loop, UV_RUN_DEFAULT);
         for (unsigned i = 0; i < f->shards; i++) uv_thread_join(&f->shard[i].thread);
+        for (unsigned i = 0; i < f->shards; i++) uv_loop_close(&f->shard[i].loop);
         status = finish(f, error);
     } else {
         stop(f);

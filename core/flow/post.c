@@ -55,8 +55,12 @@ void mw_post_free(mw_post *p)
     free(p);
 }
 
+/* The fence is between the push and libuv's look at whether a wake-up is pending already: without
+ * it the processor may look first, see one that the receiver is just done with, and the message
+ * would wait for the next. */
 static void wake(box *b)
 {
+    atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&b->open)) uv_async_send(&b->wake);
 }
 
@@ -81,8 +85,8 @@ static void on_wake(uv_async_t *handle)
              *out = &p->lanes[b->index * p->count + from];
         size_t popped = 0;
         while (popped < RING_ROOM && mw_ring_pop(&in->ring, &m)) b->handler(b->self, m), popped++;
-        if (popped == RING_ROOM) uv_async_send(&b->wake); /* the others get their turn first */
-        if (popped && atomic_load(&in->waiting)) wake(&p->boxes[from]);
+        if (popped == RING_ROOM) uv_async_send(&b->wake);     /* the others get their turn first */
+        if (atomic_load(&in->waiting)) wake(&p->boxes[from]); /* there is room, whoever made it */
         if (out->spilled) {
             atomic_store(&out->waiting, !refill(out));
             wake(&p->boxes[from]);

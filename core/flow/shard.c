@@ -316,7 +316,7 @@ static void shard_main(void *arg)
     mw_shard_report(s, MW_MSG_READY, status != MW_OK, s);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     close_all(s);
-    uv_loop_close(&s->loop);
+    /* the loop is closed by control when all shards have ended: a last message may still come */
 }
 
 void mw_shard_open(mw_shard *s, mw_flow *flow, unsigned index)

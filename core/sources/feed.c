@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK = 65536, ROOM_MIN = 4096, HEAD_KEPT = 65536 };
+enum { BLOCK = 65536, ROOM_MIN = 4096 };
 
 void mw_feed_init(mw_feed *f, mw_source *s)
 {
@@ -19,7 +19,6 @@ void mw_feed_close(mw_feed *f)
     if (f->batch) mw_source_untake(f->source, f->batch);
     f->batch = NULL;
     mw_stream_close(&f->stream);
-    mw_buffer_close(&f->skip_head);
 }
 
 char *mw_feed_room(mw_feed *f, size_t *room)
@@ -74,39 +73,30 @@ static void drop(mw_feed *f, size_t n)
     f->position += n;
 }
 
-/* Passes over a frame that is too large, to its line break. */
-static void skip(mw_feed *f, int final)
+/* Inside a frame that is too large. */
+static void pass_oversize(mw_feed *f, int final)
 {
+    uint32_t given;
     mw_batch *b = f->batch;
-    const char *newline = memchr(b->block, '\n', b->len);
-    size_t n = newline ? (size_t)(newline - b->block) + 1 : b->len;
-    size_t keep = HEAD_KEPT - f->skip_head.len < n ? HEAD_KEPT - f->skip_head.len : n;
-    mw_buffer_append(&f->skip_head, b->block, keep);
+    size_t n = mw_oversize_pass(&f->oversize, f->source, NULL, &f->stream, f->position, b->block,
+                                b->len, final, &given);
+    f->in_flight += given;
     drop(f, n);
-    if (!newline && !final) return;
-    char why[200];
-    snprintf(why, sizeof why,
-             "a frame of %llu bytes, more than the %zu that `limit` allows; its first %zu bytes "
-             "are kept",
-             (unsigned long long)(f->position - f->skip_from), f->stream.limit, f->skip_head.len);
-    f->skipping = 0;
-    reject(f, f->skip_from, f->skip_head.bytes, f->skip_head.len, why);
-    f->skip_head.len = 0;
 }
 
 static mw_status cut(mw_feed *f, int final, mw_error *error)
 {
     size_t whole = 0;
-    if (f->skipping) skip(f, final);
-    if (f->skipping || !f->batch || f->batch->len == 0) return MW_OK;
+    if (f->oversize.inside) pass_oversize(f, final);
+    if (f->oversize.inside || !f->batch || f->batch->len == 0) return MW_OK;
     mw_batch *b = f->batch;
     memset(b->block + b->len, 0, MW_JSON_PADDING);
     mw_status status =
         f->stream.format->boundary(&f->stream, b->block, b->len, final, &whole, error);
     if (whole) give(f, whole);
     if (status == MW_LIMIT) {
-        f->skipping = 1, f->skip_from = f->position;
-        skip(f, final);
+        mw_oversize_begin(&f->oversize, f->position);
+        pass_oversize(f, final);
         return MW_OK;
     }
     if (status != MW_OK && f->batch) {
@@ -126,7 +116,7 @@ mw_status mw_feed_got(mw_feed *f, size_t n, mw_error *error)
 void mw_feed_end(mw_feed *f)
 {
     mw_error error;
-    if (f->batch && (f->batch->len || f->skipping)) cut(f, 1, &error);
+    if (f->batch && (f->batch->len || f->oversize.inside)) cut(f, 1, &error);
 }
 
 mw_feed *mw_feed_acknowledge(mw_batch *b)

@@ -8,6 +8,7 @@
 #define MW_FEED_H
 
 #include "base/buffer.h"
+#include "sources/oversize.h"
 
 #include <moonweir/plugin.h>
 #include <stdint.h>
@@ -21,9 +22,7 @@ typedef struct mw_feed {
         *meta; /* of every batch: members of a JSON object, each behind a comma; copied; or NULL */
     void *request;      /* of every batch */
     uint32_t in_flight; /* batches given and not acknowledged: they borrow the stream */
-    int skipping;       /* inside a frame that is too large */
-    uint64_t skip_from;
-    mw_buffer skip_head;
+    mw_oversize oversize;
 } mw_feed;
 
 void mw_feed_init(mw_feed *f, mw_source *s);

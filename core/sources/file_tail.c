@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FINGERPRINT_BYTES = 256, HEAD_KEPT = 65536 };
+enum { FINGERPRINT_BYTES = 256 };
 
 typedef struct note {
     uint64_t hash;
@@ -190,7 +190,6 @@ void mw_tail_close(mw_tail *t)
     mw_inflate_free(t->inflate);
     free(t->in);
     mw_buffer_close(&t->rest);
-    mw_buffer_close(&t->skip_head);
     mw_stream_close(&t->stream);
     free(t->path);
     free(t);
@@ -204,7 +203,7 @@ void mw_tail_check(mw_tail *t)
         mw_log(MW_WARN, t->source->name,
                "'%s' was truncated from at least %llu to %llu bytes: read from its start", t->path,
                (unsigned long long)t->position, (unsigned long long)st.st_size);
-        t->skipping = 0, t->skip_head.len = 0, t->block = t->block_normal;
+        t->oversize.inside = 0, t->block = t->block_normal;
         begin_anew(t, 0);
     }
     t->size = (uint64_t)st.st_size;
@@ -235,34 +234,23 @@ static void advance(mw_tail *t, size_t n)
     if (t->inflate) mw_buffer_consume(&t->rest, n);
 }
 
-/* Inside a frame that is too large: passes over it to the next line break. */
-static int skip(mw_tail *t, mw_batch *b, size_t got, int final)
+/* Inside a frame that is too large. */
+static int pass_oversize(mw_tail *t, mw_batch *b, size_t got, int final)
 {
-    const char *newline = memchr(b->block, '\n', got);
-    size_t n = newline ? (size_t)(newline - b->block) + 1 : got;
-    if (t->skip_head.len < HEAD_KEPT)
-        mw_buffer_append(&t->skip_head, b->block,
-                         n < HEAD_KEPT - t->skip_head.len ? n : HEAD_KEPT - t->skip_head.len);
+    uint32_t given;
+    size_t n = mw_oversize_pass(&t->oversize, t->source, t->partition, &t->stream, t->position,
+                                b->block, got, final, &given);
+    t->in_flight += given;
     advance(t, n);
     mw_source_untake(t->source, b);
-    if (!newline && !(final && n == 0)) return 1;
-    char why[300];
-    snprintf(why, sizeof why,
-             "a frame of %llu bytes, more than the %zu that `limit` allows; its first %zu bytes "
-             "are kept here, all of it is in '%s' at byte %llu",
-             (unsigned long long)(t->position - t->skip_from), t->stream.limit, t->skip_head.len,
-             t->path, (unsigned long long)t->skip_from);
-    t->skipping = 0;
-    reject(t, t->skip_from, t->position, t->skip_head.bytes, t->skip_head.len, why);
-    t->skip_head.len = 0;
-    return 1;
+    return got > 0;
 }
 
 static int refuse(mw_tail *t, mw_batch *b, size_t len, mw_status status, const mw_error *error,
                   int final)
 {
     if (status == MW_LIMIT) {
-        t->skipping = 1, t->skip_from = t->position;
+        mw_oversize_begin(&t->oversize, t->position);
         t->block = t->block_normal;
         mw_source_untake(t->source, b);
         return 1;
@@ -296,7 +284,7 @@ int mw_tail_read(mw_tail *t, int final)
     int truncated = end && t->inflate && !mw_inflate_is_whole(t->inflate);
     int last = end && !truncated; /* then what is left is a frame */
     t->at_end = len < t->block;
-    if (t->skipping) return skip(t, b, len, final);
+    if (t->oversize.inside) return pass_oversize(t, b, len, end);
     mw_status status =
         len ? t->stream.format->boundary(&t->stream, b->block, len, last, &whole, &error) : MW_OK;
     if (whole) { /* what is good goes on its way; what is not comes again with the next block */

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/inflate.h"
+#include "sources/oversize.h"
 
 #include <moonweir/plugin.h>
 #include <stdint.h>
@@ -35,9 +36,7 @@ typedef struct mw_tail {
     char *in;            /* compressed bytes */
     size_t in_at, in_len;
     mw_buffer rest; /* decompressed, not in a batch yet */
-    int skipping;   /* inside a frame that is too large */
-    uint64_t skip_from;
-    mw_buffer skip_head; /* its first bytes */
+    mw_oversize oversize;
 } mw_tail;
 
 /* Opens the file and finds where to go on. `from_end`: begin at its end when no position is kept of

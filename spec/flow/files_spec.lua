@@ -35,6 +35,17 @@ describe("a file source", function()
     end)
   end
 
+  it("delivers in order when far more is on its way than the rings between shards hold", function()
+    local text = numbered(1, 60000)
+    for _ = 1, 5 do
+      local folder = s.folder()
+      s.write(folder .. "/in.ndjson", text)
+      local code, _, err = s.moonweir("run", folder, COPY, { "--shards", "4", "--state", "state" })
+      assert.equal(0, code, err)
+      assert.is_true(text == s.read(folder .. "/out.ndjson"))
+    end
+  end)
+
   it("takes a last line without a line break", function()
     local folder = s.folder()
     s.write(folder .. "/in.ndjson", '{"n":1}\n{"n":2}')
@@ -154,17 +165,21 @@ describe("a file source", function()
     assert.equal(numbered(1, 100), s.read(folder .. "/out.ndjson"))
   end)
 
-  it("puts a line that is too long into the dead letters and goes on", function()
+  it("puts a line that is too long into the dead letters, in parts, and goes on", function()
     local folder = s.folder()
     local long = '{"s":"' .. ("x"):rep(300000) .. '"}\n'
     s.write(folder .. "/in.ndjson", '{"n":1}\n' .. long .. '{"n":2}\n')
     local flow = COPY:gsub('block = "4KiB"', 'block = "4KiB", limit = "64KiB"')
     assert.equal(0, (s.moonweir("run", folder, flow, { "--state", "state" })))
     assert.equal('{"n":1}\n{"n":2}\n', s.read(folder .. "/out.ndjson"))
-    local dead = s.events(folder .. "/state/dead-letters.ndjson")
-    assert.equal(1, #dead)
-    assert.matches("a frame of " .. #long .. " bytes", dead[1].error)
-    assert.equal(8, dead[1].position)
+    local whole, dead = "", s.events(folder .. "/state/dead-letters.ndjson")
+    for i, part in ipairs(dead) do
+      assert.matches("^part " .. i, part.error)
+      assert.equal(8 + #whole, part.position)
+      whole = whole .. part.raw
+    end
+    assert.equal(long, whole)
+    assert.matches("the last, of a frame of " .. #long .. " bytes", dead[#dead].error)
   end)
 
   it("takes a line larger than its block", function()
