@@ -204,7 +204,7 @@ static void on_ready(mw_flow *f, mw_shard *s, int bad)
         for (uint32_t j = 0; j < f->graph.source_count; j++) {
             int open = f->shard[i].sources[j].open != 0;
             f->sources_open += (unsigned)open;
-            f->listeners += open && f->graph.sources[j].source_kind->every_shard;
+            f->listeners += open && f->graph.sources[j].source_kind->endless;
         }
     uv_timer_start(&f->checkpoint_timer, on_checkpoint, CHECKPOINT_MS, CHECKPOINT_MS);
     if (f->options.progress)

@@ -192,7 +192,7 @@ void mw_source_finished(mw_source *s)
     mw_source_host *h = host_of(s);
     if (h->ended) return;
     h->ended = 1;
-    mw_shard_report(h->shard, MW_MSG_ENDED, (uint32_t)s->kind->every_shard, NULL);
+    mw_shard_report(h->shard, MW_MSG_ENDED, (uint32_t)s->kind->endless, NULL);
     report_empty(h);
 }
 

@@ -3,10 +3,9 @@
  * A request is a batch: one JSON object, an array of them, or several lines. The answer goes out
  * when the events are delivered, decided or accepted, as `acknowledge` says: what a rule replied,
  * or an empty object; for several events a list with a result for each. */
-#include "base/log.h"
 #include "event/json.h"
-#include "net/address.h"
 #include "net/http_server.h"
+#include "sources/listen.h"
 
 #include <moonweir/plugin.h>
 #include <stdlib.h>
@@ -300,27 +299,15 @@ static void decided(mw_source *s, mw_batch *b)
 static mw_status listen_on(http *h, mw_error *error)
 {
     mw_source *s = h->source;
-    mw_address address;
-    int fd = -1;
-    char text[MW_ADDRESS_TEXT];
-    mw_status status = mw_address_read(&address, mw_config_text(s->config, "listen", ""), error);
-    if (status != MW_OK) return status;
-    int *port = mw_source_lock_shared(s), first = *port == 0;
-    status = mw_address_bind(&address, 0, port, &fd, error);
-    mw_address_set_port(&address, *port);
-    mw_source_unlock_shared(s);
-    if (status != MW_OK) return status;
     mw_http_options o = {.max_body = (size_t)mw_config_int(s->config, "max_body", 16 << 20),
                          .timeout_ms = mw_config_int(s->config, "timeout", 30000000000) / 1000000,
                          .max_connections =
                              (unsigned)mw_config_int(s->config, "max_connections", 10000),
                          .on_request = on_request,
                          .owner = h};
-    status = mw_http_server_open(&h->server, s->loop, fd, &o, error);
-    if (status == MW_OK && first)
-        mw_log(MW_INFO, s->name, "listening on http://%s%s", mw_address_text(&address, text),
-               h->path);
-    return status;
+    int fd = -1;
+    mw_status status = mw_source_listen(s, 0, "http://", h->path, &fd, error);
+    return status == MW_OK ? mw_http_server_open(&h->server, s->loop, fd, &o, error) : status;
 }
 
 static mw_status open_http(mw_source *s, mw_error *error)
@@ -333,11 +320,9 @@ static mw_status open_http(mw_source *s, mw_error *error)
     const char *when = mw_config_text(s->config, "acknowledge", "delivered");
     h->accepted = strcmp(when, "accepted") == 0;
     h->decided = s->wants_decision = strcmp(when, "decided") == 0;
-    mw_error why;
-    mw_status status = listen_on(h, &why);
-    if (status == MW_OK) return MW_OK;
-    free(h);
-    return mw_fail(error, status, "source '%s': %s", s->name, why.message);
+    mw_status status = listen_on(h, error);
+    if (status != MW_OK) free(h);
+    return status;
 }
 
 static void start(mw_source *s)
@@ -365,6 +350,7 @@ const mw_source_kind mw_source_http = {
     .name = "http",
     .options = options,
     .every_shard = 1,
+    .endless = 1,
     .format = "json",
     .open = open_http,
     .start = start,

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "net/address.h"
 #include "sources/feed.h"
+#include "sources/listen.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -176,20 +177,11 @@ static void on_sweep(uv_timer_t *timer)
 
 static mw_status listen_tcp(listener *l, mw_error *error)
 {
-    mw_source *s = l->source;
-    mw_address address;
-    char text[MW_ADDRESS_TEXT];
     int fd = -1;
-    mw_status status = mw_address_read(&address, mw_config_text(s->config, "listen", ""), error);
+    mw_status status = mw_source_listen(l->source, 0, "", "", &fd, error);
     if (status != MW_OK) return status;
-    int *port = mw_source_lock_shared(s), first = *port == 0;
-    status = mw_address_bind(&address, 0, port, &fd, error);
-    mw_address_set_port(&address, *port);
-    mw_source_unlock_shared(s);
-    if (status != MW_OK) return status;
-    uv_tcp_init(s->loop, &l->h.tcp);
+    uv_tcp_init(l->source->loop, &l->h.tcp);
     uv_tcp_open(&l->h.tcp, fd);
-    if (first) mw_log(MW_INFO, s->name, "listening on %s", mw_address_text(&address, text));
     return MW_OK;
 }
 
@@ -212,9 +204,11 @@ static mw_status remove_stale(const char *path, mw_error *error)
 
 static mw_status listen_unix(listener *l, mw_error *error)
 {
+    mw_error why;
     const char *path = mw_config_text(l->source->config, "path", "");
-    mw_status status = remove_stale(path, error);
-    if (status != MW_OK) return status;
+    mw_status status = remove_stale(path, &why);
+    if (status != MW_OK)
+        return mw_fail(error, status, "source '%s': %s", l->source->name, why.message);
     uv_pipe_init(l->source->loop, &l->h.pipe, 0);
     int rc = uv_pipe_bind(&l->h.pipe, path);
     if (rc == 0) {
@@ -222,21 +216,21 @@ static mw_status listen_unix(listener *l, mw_error *error)
         return MW_OK;
     }
     uv_close((uv_handle_t *)&l->h.pipe, NULL);
-    return mw_fail(error, MW_IO, "cannot listen on '%s': %s", path, uv_strerror(rc));
+    return mw_fail(error, MW_IO, "source '%s': cannot listen on '%s': %s", l->source->name, path,
+                   uv_strerror(rc));
 }
 
 static mw_status open_listener(mw_source *s, int is_unix, mw_error *error)
 {
     listener *l = calloc(1, sizeof *l);
     mw_assert(l != NULL);
-    mw_error why;
     l->source = s, l->is_unix = is_unix;
     l->timeout_ms = (uint64_t)mw_config_int(s->config, "timeout", 0) / 1000000;
     l->max = (unsigned)mw_config_int(s->config, "max_connections", 10000);
-    mw_status status = is_unix ? listen_unix(l, &why) : listen_tcp(l, &why);
+    mw_status status = is_unix ? listen_unix(l, error) : listen_tcp(l, error);
     if (status != MW_OK) {
         free(l);
-        return mw_fail(error, status, "source '%s': %s", s->name, why.message);
+        return status;
     }
     s->self = l;
     uv_timer_init(s->loop, &l->sweep);
@@ -325,6 +319,7 @@ const mw_source_kind mw_source_tcp = {
     .name = "tcp",
     .options = tcp_options,
     .every_shard = 1,
+    .endless = 1,
     .open = open_tcp,
     .start = start,
     .pause = pause_reading,

@@ -1,9 +1,8 @@
 /* udp.c (source): datagrams, each one event or several lines of them; received many at a time.
  *
  * What the kernel had to drop because we did not read in time is counted (SO_RXQ_OVFL). */
-#include "base/log.h"
 #include "event/json.h"
-#include "net/address.h"
+#include "sources/listen.h"
 
 #include <errno.h>
 #include <moonweir/plugin.h>
@@ -99,23 +98,12 @@ static mw_status open_udp(mw_source *s, mw_error *error)
 {
     udp *u = calloc(1, sizeof *u);
     mw_assert(u != NULL && (u->buffer = malloc((size_t)AT_ONCE * DATAGRAM)) != NULL);
-    mw_address address;
-    mw_error why;
-    char text[MW_ADDRESS_TEXT];
     int one = 1, room = (int)mw_config_int(s->config, "receive_buffer", 4 << 20);
-    mw_status status = mw_address_read(&address, mw_config_text(s->config, "listen", ""), &why);
-    if (status == MW_OK) {
-        int *port = mw_source_lock_shared(s), first = *port == 0;
-        status = mw_address_bind(&address, 1, port, &u->fd, &why);
-        mw_address_set_port(&address, *port);
-        mw_source_unlock_shared(s);
-        if (status == MW_OK && first)
-            mw_log(MW_INFO, s->name, "listening on udp %s", mw_address_text(&address, text));
-    }
+    mw_status status = mw_source_listen(s, 1, "udp ", "", &u->fd, error);
     if (status != MW_OK) {
         free(u->buffer);
         free(u);
-        return mw_fail(error, status, "source '%s': %s", s->name, why.message);
+        return status;
     }
     setsockopt(u->fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one);
     setsockopt(u->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
@@ -182,6 +170,7 @@ const mw_source_kind mw_source_udp = {
     .name = "udp",
     .options = options,
     .every_shard = 1,
+    .endless = 1,
     .open = open_udp,
     .start = resume,
     .pause = pause_reading,

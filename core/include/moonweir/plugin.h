@@ -28,6 +28,7 @@ typedef struct mw_source_kind {
     const char *name;
     const mw_option *options; /* besides those that every source has */
     int every_shard;          /* one instance a shard (listeners), or one in all (files) */
+    int endless;              /* it never ends by itself (a listener) */
     int spread; /* its batches are large: they are dealt out to all shards, and what comes of them
                  * is put back in their order */
     const char *format; /* what `format` is when the flow does not say; NULL: "ndjson" */
