@@ -199,11 +199,15 @@ void mw_tail_check(mw_tail *t)
 {
     struct stat st;
     if (t->inflate || fstat(t->fd, &st) != 0) return;
-    if ((uint64_t)st.st_size < t->position) {
+    if ((uint64_t)st.st_size < t->position && !t->truncated) {
         mw_log(MW_WARN, t->source->name,
                "'%s' was truncated from at least %llu to %llu bytes: read from its start", t->path,
                (unsigned long long)t->position, (unsigned long long)st.st_size);
-        t->oversize.inside = 0, t->block = t->block_normal;
+        t->truncated = 1;
+    }
+    if (t->truncated) {
+        if (t->in_flight) return;
+        t->truncated = 0, t->oversize.inside = 0, t->block = t->block_normal;
         begin_anew(t, 0);
     }
     t->size = (uint64_t)st.st_size;
@@ -267,7 +271,7 @@ int mw_tail_read(mw_tail *t, int final)
 {
     mw_error error;
     size_t whole = 0;
-    if (t->ended) return 0;
+    if (t->ended || t->truncated) return 0;
     mw_batch *b = mw_source_take(t->source, t->block);
     ssize_t got = fill(t, b, t->block);
     if (got < 0) {

@@ -29,6 +29,8 @@ typedef struct mw_tail {
     uint32_t fingerprint_len;
     uint64_t size;       /* at the last look */
     int at_end;          /* nothing more to read at the last look */
+    int truncated;       /* it is begun anew when nothing of before is in flight: batches borrow the
+                          * stream, and with it a csv header */
     int gone;            /* its path is another file's now, or nobody's */
     int ended;           /* will not be read again */
     uint32_t in_flight;  /* batches that borrow the stream */

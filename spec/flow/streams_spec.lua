@@ -374,6 +374,34 @@ describe("formats", function()
     assert.is_true(count > 8)
   end)
 
+  it("csv keeps the header of events in flight while its file is truncated and begun anew", function()
+    local folder = s.folder()
+    local server = assert(socket.bind("127.0.0.1", 0))
+    local _, port = server:getsockname()
+    server:close()
+    s.write(folder .. "/in.csv", "a,b\n1,2\n11,22\n")
+    local p = s.router(folder, ([[
+      local mw = require "moonweir"
+      local input = mw.source.file("input", { path = "in.csv", format = "csv", follow = true, poll = "20ms" })
+      local out = mw.sink.tcp("out", { connect = "127.0.0.1:%d" })
+      mw.rule("r", { from = input }, function(e) out:send(e) end)
+    ]]):format(port))
+    s.eventually(function() return p:stderr():find "trying again" end)
+    s.write(folder .. "/in.csv", "x,y\n3,4\n")
+    s.eventually(function() return p:stderr():find "was truncated" end)
+    server = assert(socket.bind("127.0.0.1", port))
+    server:settimeout(20)
+    local c = assert(server:accept())
+    c:settimeout(10)
+    for _, want in ipairs { '{"a":"1","b":"2"}', '{"a":"11","b":"22"}', '{"x":"3","y":"4"}' } do
+      assert.equal(want, (c:receive "*l"))
+    end
+    p:kill()
+    assert.equal(0, p:wait(10))
+    c:close()
+    server:close()
+  end)
+
   it("csv remembers its header when it goes on in the middle", function()
     local folder = s.folder()
     local flow = [[
