@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHARDS_MAX = 64, DRAIN_SECONDS = 30 };
+enum { SHARDS_MAX = 64, DRAIN_SECONDS = 30, PROBATION_SECONDS = 30 };
 
 typedef struct run {
     mw_flow_options options;
@@ -72,21 +72,43 @@ static int read_number(const char *text, long least, long most, const char *opti
     return -1;
 }
 
+/* "30s", "500ms", "2m", or seconds. */
+static int read_duration(const char *text, const char *option, int64_t *ns)
+{
+    static const struct {
+        const char *unit;
+        double ns;
+    } units[] = {{"", 1e9}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+    char *end;
+    double n = strtod(text, &end);
+    for (size_t i = 0; end > text && n >= 0 && i < sizeof units / sizeof *units; i++)
+        if (strcmp(end, units[i].unit) == 0) {
+            *ns = (int64_t)(n * units[i].ns);
+            return 0;
+        }
+    fprintf(stderr, "moonweir: --%s wants a duration such as 30s, not '%s'\n", option, text);
+    return -1;
+}
+
 int mw_command_run(int argc, char **argv)
 {
     const char *path = NULL, *shards = NULL, *state = NULL, *admin = NULL, *drain = NULL,
-               *level = NULL;
-    int once = 0, alone = 0, quiet = 0;
+               *level = NULL, *probation = NULL;
+    int once = 0, alone = 0, quiet = 0, no_watch = 0;
     const mw_argument known[] = {
         {"shards", &shards, NULL},       {"state", &state, NULL},     {"admin", &admin, NULL},
         {"drain-timeout", &drain, NULL}, {"log-level", &level, NULL}, {"once", NULL, &once},
-        {"no-supervisor", NULL, &alone}, {"quiet", NULL, &quiet},     {0}};
+        {"no-supervisor", NULL, &alone}, {"quiet", NULL, &quiet},     {"no-watch", NULL, &no_watch},
+        {"probation", &probation, NULL}, {0}};
     long shard_count = sysconf(_SC_NPROCESSORS_ONLN), drain_seconds = DRAIN_SECONDS;
+    int64_t probation_ns = (int64_t)PROBATION_SECONDS * 1000000000;
     if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0)
         return MW_EXIT_WRONG;
     if (shard_count > SHARDS_MAX) shard_count = SHARDS_MAX;
     if (read_number(shards, 1, SHARDS_MAX, "shards", &shard_count) != 0) return MW_EXIT_WRONG;
     if (read_number(drain, 0, 86400, "drain-timeout", &drain_seconds) != 0) return MW_EXIT_WRONG;
+    if (probation && read_duration(probation, "probation", &probation_ns) != 0)
+        return MW_EXIT_WRONG;
     int terminal = isatty(STDERR_FILENO);
     mw_log_level least = quiet ? MW_WARN : MW_INFO;
     if (level)
@@ -100,6 +122,8 @@ int mw_command_run(int argc, char **argv)
                          .shards = (unsigned)shard_count,
                          .progress = terminal && !quiet,
                          .once = once,
+                         .watch = !no_watch && !once,
+                         .probation_ns = probation_ns,
                          .drain_timeout_ns = drain_seconds * 1000000000}};
     if (admin) {
         r.extension = mw_admin_extension(admin);

@@ -28,7 +28,12 @@ int mw_command_test(int argc, char **argv)
     tally t = {0};
     if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0)
         return MW_EXIT_WRONG;
-    if (mw_harness_run(path, &mw_builtins, tell, &t, &error) != MW_OK) {
+    mw_files *files = mw_files_new();
+    const mw_harness_options options = {
+        .path = path, .kinds = &mw_builtins, .files = files, .tell = tell, .self = &t};
+    mw_status status = mw_harness_run(&options, &error);
+    mw_files_free(files);
+    if (status != MW_OK) {
         mw_command_complain(error.message);
         return MW_EXIT_WRONG;
     }

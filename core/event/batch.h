@@ -45,7 +45,9 @@ enum { MW_REPLY_NONE, MW_REPLY_WRITING, MW_REPLY_SET };
 struct mw_batch {
     mw_batch *next;        /* in whatever list it is in */
     mw_batch *after;       /* the partition's next batch, while it is in flight */
-    void *owner;           /* the flow's view of the source; opaque here */
+    void *owner;           /* the flow's view of the source; opaque here, as the next */
+    void *version;         /* of the flow that decides it */
+    uint32_t source;       /* number of the source in that version */
     void *partition;       /* the flow's record of positions, or NULL */
     mw_stream *stream;     /* how the block is framed; borrowed from the source */
     const char *reject;    /* the block is no frame, for this reason; in the arena; or NULL */

@@ -94,4 +94,7 @@ typedef struct mw_edit {
 mw_status mw_json_splice(mw_buffer *out, const char *text, size_t len, const mw_edit *edits,
                          size_t count, mw_error *error);
 
+/* A hash of what a value means, for keys: escaped and plain texts that are equal have the same. */
+uint64_t mw_json_hash(const mw_value *v);
+
 #endif

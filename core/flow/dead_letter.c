@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "flow/flow_private.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -76,7 +77,7 @@ static void add_event(const mw_batch *b, const mw_event *e, mw_buffer *out)
         add_base64(out, raw, len);
 }
 
-void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage,
+void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage,
                           const char *name, const char *why, size_t why_len, mw_buffer *out)
 {
     mw_source_host *home = b->owner;
@@ -87,7 +88,8 @@ void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const cha
     add_text(out, "stage", stage ? stage : "source", strlen(stage ? stage : "source"));
     if (!name) name = home->source.name;
     add_text(out, "name", name, strlen(name));
-    add_text(out, "version", s->flow->graph.version, strlen(s->flow->graph.version));
+    const char *version = mw_version_of(b)->graph.version;
+    add_text(out, "version", version, strlen(version));
     add_text(out, "source", home->source.name, strlen(home->source.name));
     if (partition) add_text(out, "partition", partition, strlen(partition));
     mw_buffer_format(out, ",\"position\":%llu", (unsigned long long)position_of(b, e->origin));
@@ -105,17 +107,17 @@ void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const cha
     mw_buffer_text(out, "}");
 }
 
-void mw_dead_letter_of_row(void *shard, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule,
+void mw_dead_letter_of_row(void *rules, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule,
                            const char *why, size_t len)
 {
-    mw_shard *s = shard;
-    mw_dead_letter_write(s, v->batch, &v->events[row], "rule", s->flow->graph.rule_names[rule], why,
+    mw_rules *r = rules;
+    mw_dead_letter_write(v->batch, &v->events[row], "rule", r->version->graph.rule_names[rule], why,
                          len, out);
 }
 
-void mw_meta_write(void *shard, mw_view *v, uint32_t row, mw_buffer *out)
+void mw_meta_write(void *rules, mw_view *v, uint32_t row, mw_buffer *out)
 {
-    (void)shard;
+    const mw_rules *r = rules;
     const mw_batch *b = v->batch;
     mw_source_host *home = b->owner;
     const char *partition = partition_key(b, &home->source);
@@ -124,6 +126,37 @@ void mw_meta_write(void *shard, mw_view *v, uint32_t row, mw_buffer *out)
     if (partition) add_text(out, "partition", partition, strlen(partition));
     mw_buffer_format(out, ",\"position\":%llu",
                      (unsigned long long)position_of(b, v->events[row].origin));
+    add_text(out, "version", r->version->graph.version, strlen(r->version->graph.version));
     if (b->write_meta) b->write_meta(b->meta, 0, out);
     mw_buffer_text(out, "}");
+}
+
+/* The dead letter is a list of one piece to the sink of dead letters; its text hangs on the batch.
+ */
+typedef struct letter {
+    mw_garbage garbage;
+    char text[];
+} letter;
+
+static void release_letter(mw_garbage *g)
+{
+    free(g);
+}
+
+void mw_dead_letter_send(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage,
+                         const char *name, const char *why)
+{
+    mw_buffer text = {0};
+    mw_dead_letter_write(b, e, stage, name, why, strlen(why), &text);
+    letter *kept = malloc(sizeof *kept + text.len + MW_JSON_PADDING);
+    mw_assert(kept != NULL);
+    memcpy(kept->text, text.bytes, text.len);
+    kept->garbage.release = release_letter;
+    mw_batch_attach(b, &kept->garbage);
+    mw_list_item *item = mw_run_new_list(b, mw_version_of(b)->sinks[0], 0, 1);
+    item->list.pieces[0] =
+        (mw_piece){.text = kept->text, .len = (uint32_t)text.len, .event = e->origin};
+    item->list.count = 1, item->list.bytes = text.len;
+    mw_buffer_close(&text);
+    mw_run_send_list(s, item);
 }

@@ -2,44 +2,23 @@
 #include "flow/flow.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "flow/flow_private.h"
+#include "flow/reload.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { OPENING, RUNNING, DRAINING, STOPPING, CHECKPOINT_MS = 100, PROGRESS_MS = 500 };
+enum { CHECKPOINT_MS = 100, PROGRESS_MS = 500 };
 
 /* ---- loading ---- */
 
-static const char *state_folder(mw_flow *f)
+static void choose_state_folder(mw_flow *f)
 {
-    if (f->options.state_folder) return f->options.state_folder;
+    if (f->options.state_folder) return;
     const char *slash = strrchr(f->options.path, '/'), *base = slash ? slash + 1 : f->options.path;
     mw_buffer_format(&f->default_state, ".moonweir/%.*s", (int)strcspn(base, "."), base);
     f->options.state_folder = f->default_state.bytes;
-    return f->options.state_folder;
-}
-
-static mw_status read_graph(mw_flow *f, mw_error *error)
-{
-    const char *json;
-    size_t len;
-    mw_paths paths;
-    mw_view view;
-    mw_paths_init(&paths);
-    mw_view_init(&view, &paths);
-    view.shards = f->shards;
-    mw_lua *l = mw_lua_new(&view);
-    mw_status status = mw_lua_load(l, f->options.path, f->kinds_json.bytes, &json, &len, error);
-    if (status == MW_OK)
-        status =
-            mw_graph_read(&f->graph, f->kinds, json, len, f->options.path, state_folder(f), error);
-    mw_lua_free(l);
-    mw_view_close(&view);
-    mw_paths_close(&paths);
-    return status;
 }
 
 mw_status mw_flow_load(mw_flow **flow, const mw_flow_options *options, const mw_kinds *kinds,
@@ -52,24 +31,27 @@ mw_status mw_flow_load(mw_flow **flow, const mw_flow_options *options, const mw_
     f->shards = options->shards;
     pthread_mutex_init(&f->partitions_lock, NULL);
     pthread_mutex_init(&f->shared_lock, NULL);
+    choose_state_folder(f);
     mw_kinds_json(kinds, &f->kinds_json);
     mw_buffer_append(&f->kinds_json, "", 1);
-    mw_status status = read_graph(f, error);
+    f->reload = calloc(1, sizeof *f->reload);
+    mw_assert(f->reload != NULL);
+    f->reload->flow = f;
+    mw_files *files = mw_files_new();
+    mw_status status = mw_version_load(&f->version, f, files, error);
     if (status != MW_OK) {
+        mw_files_free(files);
         mw_flow_free(f);
         return status;
     }
-    f->sink_homes = calloc(f->graph.sink_count, sizeof *f->sink_homes);
-    f->shared = calloc(f->graph.source_count, sizeof *f->shared);
-    mw_assert(f->sink_homes != NULL && f->shared != NULL);
-    for (uint32_t i = 1; i < f->graph.sink_count; i++) f->sink_homes[i] = i % f->shards;
+    f->version->number = 1;
     *flow = f;
     return MW_OK;
 }
 
 const mw_graph *mw_flow_graph(const mw_flow *f)
 {
-    return &f->graph;
+    return &f->version->graph;
 }
 
 void mw_flow_free(mw_flow *f)
@@ -81,33 +63,26 @@ void mw_flow_free(mw_flow *f)
         free(p->key);
         free(p);
     }
-    for (unsigned i = 0; f->shard && i < f->shards; i++) {
-        free(f->shard[i].sources);
-        free(f->shard[i].sinks);
-        free(f->shard[i].list_counts);
-        free(f->shard[i].lists);
-        free(f->shard[i].list_bytes);
-        free(f->shard[i].rule_counters);
-    }
+    for (unsigned i = 0; f->shard && i < f->shards; i++) mw_shard_free(&f->shard[i]);
+    mw_reload_free(f);
+    for (mw_version *v = f->version, *next; v; v = next) next = v->next, mw_version_free(v);
     free(f->shard);
     mw_post_free(f->post);
     mw_store_close(f->store);
-    mw_graph_close(&f->graph);
     mw_buffer_close(&f->kinds_json);
     mw_buffer_close(&f->default_state);
     pthread_mutex_destroy(&f->partitions_lock);
     pthread_mutex_destroy(&f->shared_lock);
-    free(f->shared);
-    free(f->sink_homes);
     free(f);
 }
 
 /* ---- control ---- */
 
-static void broadcast(mw_flow *f, uint32_t kind, uint32_t target)
+void mw_flow_broadcast(mw_flow *f, uint32_t kind, uint32_t target, void *body)
 {
     for (unsigned i = 0; i < f->shards; i++)
-        mw_post_send(f->post, f->shards, i, (mw_message){.kind = kind, .target = target});
+        mw_post_send(f->post, f->shards, i,
+                     (mw_message){.kind = kind, .target = target, .body = body});
 }
 
 static void close_handle(uv_handle_t *handle)
@@ -115,18 +90,19 @@ static void close_handle(uv_handle_t *handle)
     if (!uv_is_closing(handle)) uv_close(handle, NULL);
 }
 
-static void stop(mw_flow *f)
+void mw_flow_stop(mw_flow *f)
 {
-    if (f->phase == STOPPING) return;
-    f->phase = STOPPING;
+    if (f->phase == MW_STOPPING) return;
+    f->phase = MW_STOPPING;
     atomic_store(&f->ready, 0);
-    broadcast(f, MW_MSG_STOP, 0);
+    mw_flow_broadcast(f, MW_MSG_STOP, 0, NULL);
     close_handle((uv_handle_t *)&f->checkpoint_timer);
     close_handle((uv_handle_t *)&f->progress_timer);
     close_handle((uv_handle_t *)&f->drain_timer);
     close_handle((uv_handle_t *)&f->terminate);
     close_handle((uv_handle_t *)&f->interrupt);
     close_handle((uv_handle_t *)&f->hangup);
+    mw_reload_close(f);
     if (f->extension) f->options.extension->close(f->extension);
     f->extension = NULL;
     mw_post_close(f->post, f->shards);
@@ -139,16 +115,17 @@ static void on_drain_timeout(uv_timer_t *timer)
            "what is in flight could not be delivered in time; it is read again at the next start "
            "where its source can do that");
     f->failed = 1;
-    stop(f);
+    mw_flow_stop(f);
 }
 
 void mw_flow_drain(mw_flow *f)
 {
-    if (f->phase != RUNNING) return;
-    f->phase = DRAINING;
+    f->drain_wanted = 1;
+    if (f->phase != MW_RUNNING || mw_reload_is_busy(f)) return; /* it is done right after */
+    f->phase = MW_DRAINING;
     atomic_store(&f->ready, 0);
-    broadcast(f, MW_MSG_DRAIN, 0);
-    broadcast(f, MW_MSG_HURRY, 0);
+    mw_flow_broadcast(f, MW_MSG_DRAIN, 0, NULL);
+    mw_flow_broadcast(f, MW_MSG_HURRY, 0, NULL);
     uv_timer_start(&f->drain_timer, on_drain_timeout,
                    (uint64_t)(f->options.drain_timeout_ns / 1000000), 0);
 }
@@ -156,15 +133,20 @@ void mw_flow_drain(mw_flow *f)
 static void on_signal(uv_signal_t *handle, int number)
 {
     mw_flow *f = handle->data;
-    if (f->phase == DRAINING && number == SIGINT) { /* somebody is impatient */
+    if (f->phase == MW_DRAINING && number == SIGINT) { /* somebody is impatient */
         mw_log(MW_WARN, "flow", "interrupted while draining: what is in flight is left");
         f->failed = 1;
-        stop(f);
+        mw_flow_stop(f);
         return;
     }
     mw_log(MW_INFO, "flow", "signal %d: draining", number);
-    f->drain_wanted = 1;
     mw_flow_drain(f);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    (void)number;
+    mw_flow_reload(handle->data, "SIGHUP", NULL, NULL);
 }
 
 static void on_checkpoint(uv_timer_t *timer)
@@ -173,6 +155,7 @@ static void on_checkpoint(uv_timer_t *timer)
     mw_error error;
     if (mw_checkpoint_save(f, &error) != MW_OK)
         mw_log(MW_ERROR, "checkpoint", "%s; trying again", error.message);
+    mw_reload_forget_empty(f);
 }
 
 static void on_progress(uv_timer_t *timer)
@@ -195,55 +178,69 @@ static void on_ready(mw_flow *f, mw_shard *s, int bad)
     }
     if (--f->waiting > 0) return;
     if (f->failed) {
-        stop(f);
+        mw_flow_stop(f);
         return;
     }
-    f->phase = RUNNING;
-    f->sources_open = 0;
-    for (unsigned i = 0; i < f->shards; i++)
-        for (uint32_t j = 0; j < f->graph.source_count; j++) {
-            int open = f->shard[i].sources[j].open != 0;
-            f->sources_open += (unsigned)open;
-            f->listeners += open && f->graph.sources[j].source_kind->endless;
-        }
+    f->phase = MW_RUNNING;
     uv_timer_start(&f->checkpoint_timer, on_checkpoint, CHECKPOINT_MS, CHECKPOINT_MS);
     if (f->options.progress)
         uv_timer_start(&f->progress_timer, on_progress, PROGRESS_MS, PROGRESS_MS);
-    broadcast(f, MW_MSG_START, 0);
+    mw_flow_broadcast(f, MW_MSG_START, 0, NULL);
     atomic_store(&f->ready, 1);
+    mw_reload_begin(f);
     if (f->drain_wanted) mw_flow_drain(f); /* the signal came while it opened */
-    mw_log(MW_INFO, "flow", "'%s' version %s is ready (%u shards, %.1f ms)", f->graph.name,
-           f->graph.version, f->shards, (double)(mw_clock_steady_ns() - f->started_ns) / 1e6);
+    mw_log(MW_INFO, "flow", "'%s' version %s is ready (%u shards, %.1f ms)", f->version->graph.name,
+           f->version->graph.version, f->shards, (double)(mw_clock_steady_ns() - f->started_ns) / 1e6);
 }
 
 /* Told to run once, listeners end when all that can be read to an end was. */
-static void on_ended(mw_flow *f, int listener)
+void mw_flow_look_around(mw_flow *f)
 {
-    if (++f->ended == f->sources_open) broadcast(f, MW_MSG_HURRY, 0);
-    f->ended_readers += !listener;
-    if (f->options.once && f->ended_readers == f->sources_open - f->listeners) mw_flow_drain(f);
+    const mw_version *v = f->version;
+    int ended = 1, readers_ended = 1, empty = 1;
+    if (f->phase == MW_OPENING || f->phase == MW_STOPPING || mw_reload_is_busy(f)) return;
+    for (uint32_t i = 0; i < v->graph.source_count * v->shards; i++) {
+        const mw_source_host *h = v->sources[i];
+        if (!h) continue;
+        ended &= h->control.ended, empty &= h->control.empty;
+        if (!v->graph.sources[i / v->shards].source_kind->endless)
+            readers_ended &= h->control.ended;
+    }
+    if (ended && !f->hurried) {
+        f->hurried = 1;
+        mw_flow_broadcast(f, MW_MSG_HURRY, 0, NULL);
+    }
+    if (f->options.once && readers_ended) mw_flow_drain(f);
+    for (v = v->next; v && empty; v = v->next) empty = mw_version_is_empty(v);
+    if (empty) mw_flow_stop(f);
+}
+
+static void on_ended(mw_flow *f, mw_source_host *h, int empty)
+{
+    h->control.ended = 1;
+    h->control.empty |= empty;
+    mw_flow_look_around(f);
 }
 
 static void on_fullness(mw_flow *f, int full)
 {
     unsigned before = f->full_sinks;
     f->full_sinks += full ? 1u : -1u;
-    if ((before == 0) != (f->full_sinks == 0)) broadcast(f, MW_MSG_FULL, f->full_sinks > 0);
+    if ((before == 0) != (f->full_sinks == 0)) mw_flow_broadcast(f, MW_MSG_FULL, f->full_sinks > 0, NULL);
 }
 
 static void on_message(void *self, mw_message m)
 {
     mw_flow *f = self;
-    if (f->phase == STOPPING) return;
+    if (f->phase == MW_STOPPING) return;
+    if (mw_reload_message(f, m)) return;
     switch (m.kind) {
     case MW_MSG_READY:
         on_ready(f, m.body, (int)m.target);
         break;
     case MW_MSG_ENDED:
-        on_ended(f, (int)m.target);
-        break;
     case MW_MSG_EMPTY:
-        if (++f->empty == f->sources_open) stop(f);
+        on_ended(f, m.body, m.kind == MW_MSG_EMPTY);
         break;
     case MW_MSG_FULLNESS:
         on_fullness(f, (int)m.target);
@@ -251,7 +248,7 @@ static void on_message(void *self, mw_message m)
     default:
         mw_assert(m.kind == MW_MSG_FAILED);
         f->failed = 1;
-        if (m.target) stop(f);
+        if (m.target) mw_flow_stop(f);
         else
             mw_flow_drain(f);
     }
@@ -270,7 +267,8 @@ static void open_control(mw_flow *f, uv_loop_t *loop)
     uv_signal_start(&f->terminate, on_signal, SIGTERM);
     uv_signal_start(&f->interrupt, on_signal, SIGINT);
     uv_signal_init(loop, &f->hangup);
-    uv_signal_start(&f->hangup, on_signal, SIGHUP); /* the terminal is gone */
+    uv_signal_start(&f->hangup, on_hangup, SIGHUP);
+    mw_reload_open(f);
     mw_post_open(f->post, f->shards, loop, on_message, f);
 }
 
@@ -288,13 +286,14 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
     uv_loop_t loop;
     f->started_ns = mw_clock_steady_ns();
     f->started_wall_ns = mw_clock_wall_ns();
-    mw_status status = mw_store_open(&f->store, state_folder(f), error);
+    mw_status status = mw_store_open(&f->store, f->options.state_folder, error);
     if (status != MW_OK) return status;
     uv_loop_init(&loop);
     f->post = mw_post_new(f->shards + 1);
     f->shard = calloc(f->shards, sizeof *f->shard);
     mw_assert(f->shard != NULL);
     f->waiting = f->shards;
+    mw_version_place(f->version, f, NULL);
     open_control(f, &loop);
     if (f->options.extension)
         status = f->options.extension->open(&f->extension, f, &loop, f->options.extension, error);
@@ -305,7 +304,7 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
         for (unsigned i = 0; i < f->shards; i++) uv_loop_close(&f->shard[i].loop);
         status = finish(f, error);
     } else {
-        stop(f);
+        mw_flow_stop(f);
         uv_run(&loop, UV_RUN_DEFAULT);
     }
     uv_loop_close(&loop);

@@ -25,6 +25,8 @@ typedef struct mw_flow_options {
     unsigned shards;
     int progress; /* a line on the terminal while it runs */
     int once;     /* sources that follow end at the end of what is there now */
+    int watch;    /* reload when the flow's files change */
+    int64_t probation_ns; /* how long a new version is watched, where the flow does not say */
     int64_t drain_timeout_ns;
 } mw_flow_options;
 
@@ -45,7 +47,22 @@ mw_totals mw_flow_totals(const mw_flow *f);
 /* Prometheus text. */
 void mw_flow_metrics(const mw_flow *f, mw_buffer *out);
 int mw_flow_is_ready(const mw_flow *f);
-/* Begins to drain, as SIGTERM does. Control's thread. */
+/* Begins to drain, as SIGTERM does. Control's thread, as all that follow. */
 void mw_flow_drain(mw_flow *f);
+
+/* How a reload came out: `report` is JSON, good for the call only. */
+typedef void (*mw_reload_done)(void *self, int accepted, const char *report, size_t len);
+/* Loads the flow's files and, when they are good, swaps to them. Asked for while one is under way,
+ * it is done after it. `done` may be NULL; it is called exactly once, at the latest when the flow
+ * stops. */
+void mw_flow_reload(mw_flow *f, const char *why, mw_reload_done done, void *self);
+/* Goes back to the version before the one that is live. */
+void mw_flow_rollback(mw_flow *f, mw_reload_done done, void *self);
+/* JSON: the versions that are remembered, newest first; the flow's state, its reload, its rules on
+ * trial with samples. */
+void mw_flow_versions(const mw_flow *f, mw_buffer *out);
+void mw_flow_status(const mw_flow *f, mw_buffer *out);
+/* Why the last reload was refused; NULL when it was not. */
+const char *mw_flow_refusal(const mw_flow *f);
 
 #endif

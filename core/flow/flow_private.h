@@ -1,11 +1,13 @@
-/* flow_private.h: the structures that the files of this folder share: a flow, its shards, and what
- * they host.
+/* flow_private.h: the structures that the files of this folder share: a flow, its versions, its
+ * shards, and what they host.
  *
- * The way of a batch: a source gives it (source_host.c); its shard, or for large batches the shard
- * with the least to do, splits it and projects the fields (prepare.c); rules run over it, once for
- * each stage of the source's chain, on the shards that own the keys (run.c); what they sent goes as
- * lists to the sinks' homes (sink_host.c); and when nothing holds the batch any more it goes back
- * to its source, which moves its position (delivery.c). */
+ * The way of a batch: a source gives it (source_host.c), which settles the version of the flow that
+ * decides it; its shard, or for large batches the shard with the least to do, splits it and projects
+ * the fields (prepare.c); rules run over it, once for each stage of the source's chain, on the
+ * shards that own the keys (run.c); what they sent goes as lists to the sinks' homes (sink_host.c);
+ * and when nothing holds the batch any more it goes back to its source, which moves its position
+ * (delivery.c). How one version takes the place of another is in swap.c (a shard's side) and
+ * reload.c (control's). */
 #ifndef MW_FLOW_PRIVATE_H
 #define MW_FLOW_PRIVATE_H
 
@@ -20,6 +22,8 @@
 #include <pthread.h>
 
 typedef struct mw_shard mw_shard;
+typedef struct mw_version mw_version;
+typedef struct mw_rules mw_rules;
 typedef struct mw_source_host mw_source_host;
 typedef struct mw_sink_host mw_sink_host;
 
@@ -37,28 +41,39 @@ static inline uint64_t mw_counted(const mw_counter *c)
 
 /* What messages between loops carry. */
 enum mw_message_kind {
-    MW_MSG_BATCH,    /* body: a batch to work on */
-    MW_MSG_RUN,      /* body: mw_run */
-    MW_MSG_LIST,     /* body: mw_list_item, for a sink's home */
-    MW_MSG_DONE,     /* body: batch, for its source's home */
-    MW_MSG_DECIDED,  /* the same, when the rules have run */
-    MW_MSG_START,    /* sources begin */
-    MW_MSG_DRAIN,    /* sources take nothing new in */
-    MW_MSG_HURRY,    /* sinks deliver what waits */
-    MW_MSG_STOP,     /* everything closes */
-    MW_MSG_FULL,     /* target: 1, some sink is full; 0, none is any more */
-    MW_MSG_READY,    /* to control: a shard is open; body: NULL or an mw_error */
-    MW_MSG_ENDED,    /* to control: one source has read all it will; target: it is a listener */
-    MW_MSG_EMPTY,    /* to control: one source has ended and nothing of it is in flight */
-    MW_MSG_FAILED,   /* to control: the run fails; target: 1, at once */
-    MW_MSG_FULLNESS, /* to control: target as above, from one sink */
+    MW_MSG_BATCH,     /* body: a batch to work on */
+    MW_MSG_RUN,       /* body: mw_run */
+    MW_MSG_LIST,      /* body: mw_list_item, for a sink's home */
+    MW_MSG_DONE,      /* body: batch, for its source's home */
+    MW_MSG_DECIDED,   /* the same, when the rules have run */
+    MW_MSG_OPEN,      /* body: a version, whose sources and sinks are to be opened */
+    MW_MSG_ABANDON,   /* body: a version that will not be: what was opened for it closes */
+    MW_MSG_MARK,      /* body: a version: what sources give from here on is for it */
+    MW_MSG_SWAP,      /* body: the same: all that came before has been decided */
+    MW_MSG_RETIRE,    /* body: a version of which nothing is in flight: its rules are freed */
+    MW_MSG_CLOSE,     /* body: a source host that is empty, and not of the version any more */
+    MW_MSG_START,     /* body: NULL: sources begin; a source host: that one does */
+    MW_MSG_DRAIN,     /* sources take nothing new in */
+    MW_MSG_HURRY,     /* sinks deliver what waits */
+    MW_MSG_STOP,      /* everything closes */
+    MW_MSG_FULL,      /* target: 1, some sink is full; 0, none is any more */
+    MW_MSG_READY,     /* to control: a shard is open; body: NULL or an mw_error */
+    MW_MSG_OPENED,    /* to control: the same of a version; body: NULL or an mw_error to be freed */
+    MW_MSG_SWAPPED,   /* to control: a shard works by the new version; body: it */
+    MW_MSG_RETIRED,   /* to control: a shard is done with the version that is body */
+    MW_MSG_ABANDONED, /* to control: the same of one that was abandoned */
+    MW_MSG_CLOSED,    /* to control: a source host was closed */
+    MW_MSG_ENDED,     /* to control: body, a source host, has read all it will */
+    MW_MSG_EMPTY,     /* to control: it has ended and nothing of it is in flight */
+    MW_MSG_FAILED,    /* to control: the run fails; target: 1, at once */
+    MW_MSG_FULLNESS,  /* to control: target as above, from one sink */
 };
 
 /* A part of a batch on its way through a stage of a chain. */
 typedef struct mw_run {
     mw_sequenced order; /* by batch, at the shard that runs it */
     mw_batch *batch;
-    uint32_t chain, stage, source;
+    uint32_t chain, stage;
     int ordered;
     uint32_t parts; /* while it is gathered: how many have come */
     uint32_t count;
@@ -93,34 +108,124 @@ struct mw_partition {
 /* A list as it travels: in order of its batch where it is ordered. */
 typedef struct mw_list_item {
     mw_sequenced order;
+    mw_sink_host *to;
+    struct mw_list_item *before, *after; /* among those that the sink has, oldest first */
     mw_list list;
 } mw_list_item;
 
+/* Fields behind `control` are the control loop's. */
 struct mw_source_host {
     mw_source source; /* first: what the kind is handed */
+    mw_source_host *next;
     mw_shard *shard;
-    uint32_t index;
-    int open, full, ended, empty, draining;
+    mw_version *version; /* that decides what it gives */
+    uint32_t index;      /* of its declaration in that version */
+    mw_version *origin;  /* whose configuration it works by */
+    mw_source_host *heir; /* takes its place when it is closed, and does not start before */
+    int open, started, full, ended, empty, draining;
+    uint64_t closed_ms; /* its loop's time; it is freed when its handles surely are */
     uint64_t sequence;
     size_t in_flight_bytes, in_flight_max;
     uint32_t in_flight;
     mw_batch *spare; /* to be used again */
     uint32_t spares;
     mw_stream reject_stream;
+    int *shared; /* among the instances of a declaration */
     mw_counter events, bytes, rejected, dropped, lag;
+    struct {
+        int ended, empty, removed;
+    } control;
+};
+
+/* The order of the lists of one source. */
+typedef struct mw_sink_order {
+    const mw_source_host *source;
+    mw_sequencer sequence;
+} mw_sink_order;
+
+enum mw_sink_phase {
+    MW_SINK_OPEN,
+    MW_SINK_LEAVING, /* it delivers what it has, and is closed then */
+    MW_SINK_CLOSED,  /* what still comes goes to its heir, or to the dead letters */
 };
 
 struct mw_sink_host {
     mw_sink sink; /* first */
+    mw_sink_host *next;
     mw_shard *shard;
-    uint32_t index;
+    mw_version *version; /* the last that declares it */
+    uint32_t index;      /* in that one */
+    mw_version *origin;  /* whose configuration it works by */
+    mw_sink_host *heir;
+    mw_sink_host *awaits; /* until it has left, what comes is kept */
+    enum mw_sink_phase phase;
+    int64_t deadline_ns; /* of leaving; steady */
+    uint64_t closed_ms;
+    mw_list_item *oldest, *newest; /* handed to the kind, or kept, and not answered */
+    int released; /* no list can come any more */
     int open, full, dirty, failing;
     int selects; /* `only` or `without` are given */
     size_t queued, queue_max;
-    mw_sequencer *orders; /* one a source */
+    mw_sink_order *orders;
+    uint32_t order_count;
     mw_template *template;
     mw_buffer scratch;
     mw_counter events, bytes, lists, failed, retried, waiting;
+};
+
+struct mw_rule_counters {
+    mw_counter events, filtered, failed;
+};
+
+/* The rules of a version on one shard: a Lua state, and what goes with it. It is made by the thread
+ * that loads the version and belongs to the shard from the swap on. */
+struct mw_rules {
+    mw_version *version;
+    mw_shard *shard;
+    mw_paths paths;
+    mw_view view;
+    mw_lua *lua;
+    mw_projector **projectors;      /* one a source */
+    int32_t ***key_paths;           /* [chain][stage][n] */
+    mw_stage_order ***stage_orders; /* [chain][stage][home] */
+    uint32_t *list_counts;          /* scratch, one a sink */
+    mw_list_item **lists;
+    struct mw_rule_counters *counters; /* what Lua counts in the view, published now and then for
+                                        * other threads */
+};
+
+/* What a shard has begun and ended of a version, each written by it alone. Nothing more is under
+ * way when the sums over all shards are equal, the ends having been read first (Mattern,
+ * "Algorithms for distributed termination detection", 1987: the double count). */
+typedef struct mw_tally {
+    _Alignas(64) mw_counter given, returned; /* batches, from their source and back to it */
+    mw_counter begun, ended;                 /* runs of rules, the preparation included */
+    mw_counter decided;                      /* events that its rules have run over */
+    mw_counter failed;                       /* of those, how many became dead letters */
+    mw_counter rule_ns;                      /* time in rules */
+} mw_tally;
+
+/* What becomes of a declaration when a version takes the place of another. */
+typedef enum mw_fate { MW_STARTED, MW_KEPT, MW_CHANGED, MW_REPLACED } mw_fate;
+
+/* One version of the flow. Made by control (or the thread that loads for it), and not changed from
+ * the mark on but for the tallies and `marked`. */
+struct mw_version {
+    mw_version *next; /* the one before it */
+    unsigned number;
+    mw_files *files; /* borrowed */
+    mw_graph graph;
+    unsigned shards;
+    mw_rules *rules;              /* one a shard; NULL once it is retired */
+    mw_source_host **sources;     /* [source * shards + shard]; NULL where it does not live */
+    mw_sink_host **sinks;
+    uint64_t *first; /* [source * shards + shard]: number of the source's first batch of it */
+    mw_tally *tallies; /* by shard */
+    _Atomic unsigned marked; /* shards that have passed the mark */
+    _Atomic int over;        /* the version before is decided, all of it */
+    mw_version *before;      /* that it takes the place of, until the swap is done */
+    _Atomic int users;       /* hosts that work by its configuration */
+    mw_fate *fates;          /* of its sources, then of its sinks */
 };
 
 struct mw_shard {
@@ -130,37 +235,29 @@ struct mw_shard {
     uv_loop_t loop;
     uv_check_t check;
     uv_idle_t idle;
-    mw_error error; /* why it could not open */
+    uv_timer_t tick; /* while sinks are leaving */
+    mw_error error;  /* why it could not open */
     int stopping, is_full;
+    mw_version *version; /* by which it works */
+    mw_version *next;    /* whose mark has passed, until the swap */
+    int64_t marked_ns;
     /* work */
     mw_batch *work_first, *work_last;
     mw_run *runs_first, *runs_last;
+    mw_batch *held_first, *held_last; /* of a version that is not there yet */
+    mw_run *held_runs, *held_runs_last;
     mw_batch *done_first, *done_last;
-    mw_stage_order ***stage_orders; /* [chain][stage][home] */
-    _Atomic uint32_t load;          /* batches dealt to it and not worked on yet */
-    /* rules */
-    mw_paths paths;
-    mw_view view;
-    mw_lua *lua;
-    mw_projector **projectors; /* one a source */
-    int32_t ***key_paths;      /* [chain][stage][n] */
-    uint32_t *list_counts;     /* scratch, one a sink */
-    mw_list **lists;
-    size_t *list_bytes;
-    mw_source_host *sources; /* one a declaration; those that live elsewhere are not open */
+    _Atomic uint32_t load; /* batches dealt to it and not worked on yet */
+    mw_source_host *sources;
     mw_sink_host *sinks;
-    struct mw_rule_counters {
-        mw_counter events, filtered, failed;
-    } * rule_counters; /* what Lua counts in the view, published now and then for other threads */
     uint64_t published_ms;
-    mw_counter decided; /* events whose rules have run */
     mw_counter lua_bytes;
+    mw_counter swap_ns, hold_ns; /* of the last swap: its own work, and how long batches waited */
 };
 
 struct mw_flow {
     mw_flow_options options;
     const mw_kinds *kinds;
-    mw_graph graph;
     mw_buffer kinds_json, default_state;
     unsigned shards;
     mw_shard *shard; /* shards of them */
@@ -168,13 +265,14 @@ struct mw_flow {
     mw_store *store;
     pthread_mutex_t partitions_lock;
     mw_partition *partitions;
-    unsigned *sink_homes;
-    pthread_mutex_t shared_lock;
-    int *shared; /* one a source */
+    pthread_mutex_t shared_lock; /* of what the instances of a source share */
+    mw_version *version; /* the one that is live; older ones, not retired yet, behind it */
+    mw_totals gone;                /* counts of hosts that were closed */
+    struct mw_reload *reload;
     /* control */
     uv_loop_t *loop;
-    unsigned waiting, sources_open, listeners, ended, ended_readers, empty, full_sinks;
-    int failed, phase, drain_wanted;
+    unsigned waiting, full_sinks;
+    int failed, phase, drain_wanted, hurried;
     uv_timer_t checkpoint_timer, progress_timer, drain_timer;
     uv_signal_t terminate, interrupt, hangup;
     int64_t started_ns; /* steady */
@@ -184,8 +282,38 @@ struct mw_flow {
     void *extension;
 };
 
+/* flow.c */
+enum { MW_OPENING, MW_RUNNING, MW_DRAINING, MW_STOPPING };
+void mw_flow_stop(mw_flow *f);
+void mw_flow_broadcast(mw_flow *f, uint32_t kind, uint32_t target, void *body);
+/* Looks whether all sources have ended, or are empty, and goes on accordingly. */
+void mw_flow_look_around(mw_flow *f);
+
+/* version.c: loading versions; who lives where. */
+mw_status mw_version_load(mw_version **version, mw_flow *f, mw_files *files, mw_error *error);
+/* Makes the hosts of what `old` (which may be NULL) does not have, and takes over those it has. */
+void mw_version_place(mw_version *v, mw_flow *f, mw_version *old);
+/* Finds a declaration by name; 0 when there is none. */
+int mw_version_find(const mw_declared *list, uint32_t count, const char *name, uint32_t *index);
+void mw_version_free_rules(mw_version *v);
+void mw_version_free(mw_version *v);
+/* Whether nothing of it is in flight (given and not back), or being decided. */
+int mw_version_is_empty(const mw_version *v);
+int mw_version_is_decided(const mw_version *v);
+/* What a rule on trial has compared so far, on all shards. */
+void mw_version_trial(const mw_version *v, uint32_t rule, uint64_t *compared,
+                      uint64_t differs[MW_DIFFERENCES]);
+
+/* rules.c */
+mw_status mw_rules_open(mw_rules *r, mw_version *v, const char *path, const char *kinds,
+                        mw_error *error);
+void mw_rules_close(mw_rules *r);
+/* The counts in the view are Lua's, which knows no atomics: other threads see copies. */
+void mw_rules_publish(mw_rules *r);
+
 /* shard.c */
 void mw_shard_open(mw_shard *s, mw_flow *flow, unsigned index);
+void mw_shard_free(mw_shard *s); /* when its thread has ended */
 void mw_shard_enqueue(mw_shard *s, mw_batch *b);
 void mw_shard_run(mw_shard *s, mw_run *r);
 void mw_shard_finish(mw_shard *s, mw_batch *b);
@@ -194,31 +322,48 @@ void mw_shard_stay_awake(mw_shard *s);
 /* Sends to control. */
 void mw_shard_report(mw_shard *s, uint32_t kind, uint32_t target, void *body);
 
+/* swap.c: a shard's side of a reload. */
+mw_status mw_swap_open(mw_shard *s, mw_version *v, mw_error *error);
+void mw_swap_abandon(mw_shard *s, mw_version *v);
+void mw_swap_mark(mw_shard *s, mw_version *v);
+/* Whether all before the mark is decided; then every shard is told. After each round. */
+void mw_swap_look(mw_shard *s);
+void mw_swap_now(mw_shard *s, mw_version *v);
+void mw_swap_retire(mw_shard *s, mw_version *v);
+void mw_swap_close_source(mw_shard *s, mw_source_host *h);
+
+/* capture.c: gives a batch, which has been split, to the captures of its source. */
+void mw_capture_batch(mw_shard *s, mw_batch *b, int ordered);
+
 /* prepare.c: splits a batch, projects its fields, and runs or hands out the first stage. */
 void mw_prepare(mw_shard *s, mw_batch *b);
-/* Projects the rows of the shard's view that are not dead. */
-void mw_prepare_project(mw_shard *s, uint32_t source);
+/* Projects the rows of the rules' view that are not dead. */
+void mw_prepare_project(mw_rules *r, uint32_t source);
 /* The shard that owns the key of a row of the view. */
-unsigned mw_prepare_owner(mw_shard *s, uint32_t chain, uint32_t stage, uint32_t row);
+unsigned mw_prepare_owner(mw_rules *r, uint32_t chain, uint32_t stage, uint32_t row);
 
 /* run.c: runs a stage over the events that the view holds, and sends on what came of it. */
-void mw_run_here(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage,
-                 int ordered);
+void mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered);
 void mw_run_received(mw_shard *s, mw_run *r);
 /* Hands the rows of the view that are not dead to the shards that own their keys. */
-void mw_run_hand_out(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage,
-                     int ordered);
+void mw_run_hand_out(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered);
 int mw_run_route(void *host, mw_view *v, uint32_t row, uint32_t channel);
+mw_list_item *mw_run_new_list(mw_batch *b, mw_sink_host *to, int ordered, uint32_t count);
+void mw_run_send_list(mw_shard *s, mw_list_item *item);
 
 /* delivery.c: holds of batches, positions, checkpoints. */
 void mw_delivery_hold(mw_batch *b);
 void mw_delivery_release(mw_shard *s, mw_batch *b);
+/* A run of rules begins to exist, and is over: for the batch's version, and for its decision. */
+void mw_delivery_begin(mw_shard *s, mw_batch *b);
 void mw_delivery_decided(mw_shard *s, mw_batch *b);
 /* On the home of the batch's source. */
 void mw_delivery_done(mw_source_host *h, mw_batch *b);
 
 /* source_host.c */
 mw_status mw_source_host_open(mw_source_host *h, mw_error *error);
+/* Works by the options of a new version, where its kind can (mw_source_kind.change). */
+void mw_source_host_change(mw_source_host *h, mw_version *v);
 void mw_source_host_start(mw_source_host *h);
 void mw_source_host_drain(mw_source_host *h);
 void mw_source_host_close(mw_source_host *h);
@@ -228,19 +373,39 @@ void mw_source_host_returned(mw_source_host *h, mw_batch *b);
 
 /* sink_host.c */
 mw_status mw_sink_host_open(mw_sink_host *h, mw_error *error);
+/* Knows from now on the order of a source's lists, which begin with number `first`. */
+void mw_sink_host_expect(mw_sink_host *h, const mw_source_host *source, uint64_t first);
+/* Forgets the order of sources that neither of two versions (which may be NULL) has. */
+void mw_sink_host_forget(mw_sink_host *h, const mw_version *v, const mw_version *other);
 void mw_sink_host_take(mw_sink_host *h, mw_list_item *item);
 void mw_sink_host_flush(mw_sink_host *h);
+/* It is not declared any more, or otherwise: it delivers what it has, and closes. */
+void mw_sink_host_leave(mw_sink_host *h, int64_t most_ns);
+/* Whether it has left; closes it when it is empty or out of time. Once in a while. */
+int mw_sink_host_has_left(mw_sink_host *h);
 void mw_sink_host_close(mw_sink_host *h);
 void mw_sink_host_free(mw_sink_host *h); /* when the loop has run to its end */
 
 /* dead_letter.c: the JSON of a dead letter. */
-void mw_dead_letter_of_row(void *shard, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule,
+void mw_dead_letter_of_row(void *rules, mw_view *v, mw_buffer *out, uint32_t row, uint32_t rule,
                            const char *why, size_t len);
-void mw_dead_letter_write(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage,
-                          const char *name, const char *why, size_t why_len, mw_buffer *out);
-void mw_meta_write(void *shard, mw_view *v, uint32_t row, mw_buffer *out);
+void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage, const char *name,
+                          const char *why, size_t why_len, mw_buffer *out);
+/* Sends one event to the dead letters of its batch's version. */
+void mw_dead_letter_send(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage,
+                         const char *name, const char *why);
+void mw_meta_write(void *rules, mw_view *v, uint32_t row, mw_buffer *out);
 
 /* checkpoint.c: on the control loop. */
 mw_status mw_checkpoint_save(mw_flow *f, mw_error *error);
+
+static inline mw_version *mw_version_of(const mw_batch *b)
+{
+    return b->version;
+}
+static inline mw_rules *mw_rules_of(const mw_batch *b, const mw_shard *s)
+{
+    return &mw_version_of(b)->rules[s->index];
+}
 
 #endif

@@ -1,6 +1,5 @@
 /* graph.c: see graph.h. */
 #include "flow/graph.h"
-#include "base/hash.h"
 #include "event/json.h"
 
 #include <stdio.h>
@@ -52,7 +51,9 @@ void mw_kinds_json(const mw_kinds *kinds, mw_buffer *out)
     for (size_t i = 0; kinds->sinks[i]; i++)
         kind_json(kinds->sinks[i]->name, kinds->sinks[i]->format, kinds->sinks[i]->options, i == 0,
                   out);
-    mw_buffer_text(out, "],\"formats\":[");
+    mw_buffer_text(out, "],\"capture\":");
+    options_json(kinds->capture->options, out);
+    mw_buffer_text(out, ",\"formats\":[");
     for (size_t i = 0; mw_format_name(i); i++)
         mw_buffer_format(out, "%s\"%s\"", i ? "," : "", mw_format_name(i));
     mw_buffer_text(out, "]}");
@@ -96,12 +97,21 @@ static const char **texts(mw_graph *g, mw_value list, const char *field, uint32_
     return all;
 }
 
+static const char *plain_text(mw_graph *g, const char *bytes, size_t len)
+{
+    char *copy = mw_arena_get(&g->arena, len + 1);
+    if (len) memcpy(copy, bytes, len);
+    copy[len] = 0;
+    return copy;
+}
+
 static void read_declared(mw_graph *g, mw_declared *d, mw_value v, const mw_kinds *kinds, int sink)
 {
     mw_value options = member(v, "options");
     const char *kind = text(g, member(v, "kind"));
     *d = (mw_declared){.name = text(g, member(v, "name")), .where = text(g, member(v, "where"))};
     d->config = mw_config_new(options.text, options.len);
+    d->options = plain_text(g, options.text, options.len);
     d->format = mw_format_find(mw_config_text(d->config, "format", "ndjson"));
     for (size_t i = 0; sink && kinds->sinks[i]; i++)
         if (strcmp(kinds->sinks[i]->name, kind) == 0) d->sink_kind = kinds->sinks[i];
@@ -125,6 +135,7 @@ static void read_dead_letters(mw_graph *g, mw_value dead, const mw_kinds *kinds,
     }
     g->sinks[0] = (mw_declared){.name = "dead-letters", .where = text(g, member(dead, "where"))};
     g->sinks[0].config = mw_config_new(json.bytes, json.len);
+    g->sinks[0].options = plain_text(g, json.bytes, json.len);
     g->sinks[0].format = mw_format_find("ndjson");
     for (size_t i = 0; kinds->sinks[i]; i++)
         if (strcmp(kinds->sinks[i]->name, "file") == 0) g->sinks[0].sink_kind = kinds->sinks[i];
@@ -152,23 +163,63 @@ static void read_chains(mw_graph *g, mw_value list)
     }
 }
 
-/* The version of a flow is a hash of its files' bytes, in the order they were loaded. */
-static void read_version(mw_graph *g, mw_value files)
+/* A capture is a sink, which is given what its sources read, before any rule. */
+static void read_captures(mw_graph *g, mw_value list, const mw_kinds *kinds,
+                          const char *state_folder)
 {
-    uint64_t h = 0;
-    for (uint32_t i = 0; i < length(files); i++) {
-        const char *path = text(g, element(files, i));
-        FILE *f = path ? fopen(path, "rb") : NULL;
-        if (!f) continue;
-        mw_buffer bytes = {0};
-        size_t got;
-        mw_buffer_append(&bytes, &h, sizeof h);
-        while ((got = fread(mw_buffer_reserve(&bytes, 65536), 1, 65536, f)) > 0) bytes.len += got;
-        fclose(f);
-        h = mw_hash(bytes.bytes, bytes.len);
-        mw_buffer_close(&bytes);
+    uint32_t first = g->sink_count - g->capture_count;
+    for (uint32_t i = 0; i < g->capture_count; i++) {
+        mw_value v = element(list, i), from = member(v, "sources"), options = member(v, "options");
+        mw_declared *d = &g->sinks[first + i];
+        mw_buffer json = {0}, path = {0};
+        *d = (mw_declared){.name = text(g, member(v, "name")), .where = text(g, member(v, "where"))};
+        mw_buffer_append(&json, options.text, options.len);
+        if (member(options, "path").kind == MW_ABSENT) {
+            mw_buffer_format(&path, "%s/captures/%s", state_folder, d->name);
+            json.len--;
+            mw_buffer_text(&json, ",\"path\":");
+            mw_json_quote(&json, path.bytes, path.len);
+            mw_buffer_text(&json, "}");
+        }
+        d->config = mw_config_new(json.bytes, json.len);
+        d->options = plain_text(g, json.bytes, json.len);
+        d->format = mw_format_find("ndjson");
+        d->sink_kind = kinds->capture;
+        for (uint32_t j = 0; j < length(from); j++) {
+            mw_declared *source = &g->sources[(uint32_t)element(from, j).number];
+            uint32_t *all = mw_arena_get(&g->arena, (source->capture_count + 1) * sizeof *all);
+            for (uint32_t k = 0; k < source->capture_count; k++) all[k] = source->captures[k];
+            all[source->capture_count++] = first + i;
+            source->captures = all;
+        }
+        mw_buffer_close(&json);
+        mw_buffer_close(&path);
     }
-    snprintf(g->version, sizeof g->version, "%012llx", (unsigned long long)(h & 0xffffffffffff));
+}
+
+static void read_trials(mw_graph *g, mw_value rules)
+{
+    g->trials = mw_arena_get(&g->arena, (g->rule_count + 1) * sizeof *g->trials);
+    for (uint32_t i = 0; i < g->rule_count; i++) {
+        mw_value trial = member(element(rules, i), "trial");
+        g->trials[i] = (mw_trial){.on = trial.kind == MW_OBJECT,
+                                  .against = (int32_t)member(trial, "against").number,
+                                  .share = member(trial, "share").number};
+        g->trials[i].by = texts(g, member(trial, "by"), NULL, &g->trials[i].by_count);
+    }
+}
+
+static void read_probation(mw_graph *g, mw_value flow)
+{
+    mw_value time = member(flow, "probation"), rollback = member(flow, "rollback");
+    mw_value errors = member(rollback, "errors"), factor = member(rollback, "time"),
+             events = member(rollback, "events");
+    g->probation = (mw_probation){
+        .time_ns = time.kind == MW_NUMBER ? (int64_t)time.number : -1,
+        .errors = errors.kind == MW_NUMBER ? errors.number : 0.01,
+        .time = factor.kind == MW_NUMBER ? factor.number : 3,
+        .events = events.kind == MW_NUMBER ? (uint64_t)events.number : 100,
+    };
 }
 
 static const char *flow_name(mw_graph *g, mw_value flow, const char *path)
@@ -183,10 +234,9 @@ static const char *flow_name(mw_graph *g, mw_value flow, const char *path)
     return copy;
 }
 
-mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t len,
-                        const char *flow_path, const char *state_folder, mw_error *error)
+void mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t len,
+                   const char *flow_path, const char *state_folder)
 {
-    (void)error;
     *g = (mw_graph){0};
     mw_arena_init(&g->arena, 8192);
     mw_value all = mw_json_value(json, len), list;
@@ -197,12 +247,16 @@ mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, si
     for (uint32_t i = 0; i < g->source_count; i++)
         read_declared(g, &g->sources[i], element(list, i), kinds, 0);
     list = member(all, "sinks");
-    g->sink_count = length(list) + 1;
+    g->capture_count = length(member(all, "captures"));
+    g->sink_count = length(list) + 1 + g->capture_count;
     g->sinks = mw_arena_get(&g->arena, g->sink_count * sizeof *g->sinks);
     read_dead_letters(g, member(all, "dead"), kinds, state_folder);
-    for (uint32_t i = 1; i < g->sink_count; i++)
+    for (uint32_t i = 1; i < mw_graph_plain_sinks(g); i++)
         read_declared(g, &g->sinks[i], element(list, i - 1), kinds, 1);
+    read_captures(g, member(all, "captures"), kinds, state_folder);
     g->rule_names = texts(g, member(all, "rules"), "name", &g->rule_count);
+    read_trials(g, member(all, "rules"));
+    read_probation(g, member(all, "flow"));
     g->channel_names = texts(g, member(all, "channels"), "name", &g->channel_count);
     g->test_count = (uint32_t)member(all, "tests").number;
     read_chains(g, member(all, "chains"));
@@ -218,8 +272,6 @@ mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, si
         g->warnings[i] = mw_arena_copy(&g->arena, line.bytes, line.len);
         mw_buffer_close(&line);
     }
-    read_version(g, member(all, "files"));
-    return MW_OK;
 }
 
 void mw_graph_close(mw_graph *g)

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "event/config.h"
+#include "lua/trial.h"
 
 #include <moonweir/plugin.h>
 
@@ -17,7 +18,18 @@ typedef struct mw_declared {
     const mw_sink_kind *sink_kind;
     mw_config *config;
     const mw_format *format;
+    const char *options;      /* as JSON: equal texts are equal options */
+    const uint32_t *captures; /* of a source: numbers of the sinks that keep what it gives */
+    uint32_t capture_count;
 } mw_declared;
+
+/* What a new version of the flow may not do while it is watched. */
+typedef struct mw_probation {
+    int64_t time_ns; /* -1: the flow does not say */
+    double errors;   /* share of failed events, more than before */
+    double time;     /* of rules for an event, times that of before */
+    uint64_t events; /* that are waited for */
+} mw_probation;
 
 /* A run of rules that can run on one shard. */
 typedef struct mw_stage {
@@ -35,11 +47,13 @@ typedef struct mw_chain {
 typedef struct mw_graph {
     mw_arena arena;
     const char *name;             /* of the flow */
-    char version[20];             /* a hash of the flow's files, in hexadecimal */
-    mw_declared *sources, *sinks; /* sinks[0] is that of the dead letters */
-    uint32_t source_count, sink_count, rule_count, channel_count, chain_count, test_count,
+    char version[20];             /* a hash of the flow's files (mw_files_version) */
+    mw_declared *sources, *sinks; /* sinks[0] is that of the dead letters; the last are captures */
+    uint32_t source_count, sink_count, capture_count, rule_count, channel_count, chain_count, test_count,
         warning_count;
     const char **rule_names;
+    mw_trial *trials; /* by rule */
+    mw_probation probation;
     const char **channel_names;
     mw_chain *chains;      /* those of the sources, then those of the channels */
     const char **warnings; /* "file:line: message" */
@@ -49,13 +63,19 @@ typedef struct mw_graph {
 typedef struct mw_kinds {
     const mw_source_kind *const *sources;
     const mw_sink_kind *const *sinks;
+    const mw_sink_kind *capture; /* what mw.capture declares */
 } mw_kinds;
 
 /* JSON of all kinds, their options and the formats, for Lua and for the docs' tests. */
 void mw_kinds_json(const mw_kinds *kinds, mw_buffer *out);
 
-mw_status mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t len,
-                        const char *flow_path, const char *state_folder, mw_error *error);
+void mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t len,
+                   const char *flow_path, const char *state_folder);
+/* Sinks that the flow declares as such, the dead letters included. */
+static inline uint32_t mw_graph_plain_sinks(const mw_graph *g)
+{
+    return g->sink_count - g->capture_count;
+}
 void mw_graph_close(mw_graph *g);
 
 #endif

@@ -9,57 +9,32 @@
 #include <string.h>
 
 typedef struct harness {
-    mw_flow flow;
-    mw_shard shard;
+    mw_version version;
+    mw_rules rules;
+    mw_tally tally;
+    mw_source_host *sources;
     mw_batch *batch;
     mw_stream stream;
 } harness;
 
-static void open_shard(harness *h)
+static void open_sources(harness *h)
 {
-    mw_shard *s = &h->shard;
-    s->flow = &h->flow;
-    mw_paths_init(&s->paths);
-    mw_view_init(&s->view, &s->paths);
-    s->view.shards = 1;
-    s->view.host = s;
-    s->view.dead_letter = mw_dead_letter_of_row;
-    s->view.meta = mw_meta_write;
-    s->lua = mw_lua_new(&s->view);
-    h->batch = mw_batch_new(4096);
-}
-
-static void open_graph(harness *h)
-{
-    mw_shard *s = &h->shard;
-    mw_graph *g = &h->flow.graph;
-    s->view.counts = calloc(g->rule_count + 1, sizeof *s->view.counts);
-    s->sources = calloc(g->source_count, sizeof *s->sources);
-    s->projectors = calloc(g->source_count, sizeof *s->projectors);
-    mw_assert(s->view.counts && s->sources && s->projectors);
-    for (uint32_t i = 0; i < g->source_count; i++) {
-        s->projectors[i] = mw_projector_new(&s->paths);
-        s->sources[i].shard = s, s->sources[i].index = i;
-        s->sources[i].source = (mw_source){.name = g->sources[i].name,
+    const mw_graph *g = &h->version.graph;
+    h->sources = calloc(g->source_count + 1, sizeof *h->sources);
+    mw_assert(h->sources != NULL);
+    for (uint32_t i = 0; i < g->source_count; i++)
+        h->sources[i].source = (mw_source){.name = g->sources[i].name,
                                            .config = g->sources[i].config,
                                            .format = g->sources[i].format};
-    }
 }
 
 static void close_harness(harness *h)
 {
-    mw_shard *s = &h->shard;
     mw_stream_close(&h->stream);
     mw_batch_free(h->batch);
-    for (uint32_t i = 0; s->projectors && i < h->flow.graph.source_count; i++)
-        mw_projector_free(s->projectors[i]);
-    free(s->projectors);
-    free(s->sources);
-    free(s->view.counts);
-    mw_lua_free(s->lua);
-    mw_view_close(&s->view);
-    mw_paths_close(&s->paths);
-    mw_graph_close(&h->flow.graph);
+    free(h->sources);
+    mw_rules_close(&h->rules);
+    mw_graph_close(&h->version.graph);
 }
 
 /* push(source, text, raw): runs the source's rules over the events of the text, in JSON or, raw, in
@@ -67,7 +42,7 @@ static void close_harness(harness *h)
  * reply has status). */
 static void push_line(lua_State *L, harness *h, const mw_send *line)
 {
-    const mw_view *v = &h->shard.view;
+    const mw_view *v = &h->rules.view;
     const mw_event *e = &v->events[line->row];
     const char *to = mw_send_is_to(line, MW_TO_DEAD)    ? "dead"
                      : mw_send_is_to(line, MW_TO_REPLY) ? "reply"
@@ -75,8 +50,8 @@ static void push_line(lua_State *L, harness *h, const mw_send *line)
     lua_createtable(L, 0, 4);
     lua_pushstring(L, to);
     lua_setfield(L, -2, "to");
-    if (line->to < h->flow.graph.sink_count) {
-        lua_pushstring(L, h->flow.graph.sinks[line->to].name);
+    if (line->to < h->version.graph.sink_count) {
+        lua_pushstring(L, h->version.graph.sinks[line->to].name);
         lua_setfield(L, -2, "name");
     }
     if (line->text) lua_pushlstring(L, line->text, line->len);
@@ -100,6 +75,7 @@ static int fill_batch(harness *h, mw_source_host *source, const char *text, size
     mw_stream_init(&h->stream, raw ? source->source.format : mw_format_find("json"),
                    source->source.config, 16 << 20);
     b->stream = &h->stream, b->owner = source, b->first = 1, b->len = len;
+    b->version = &h->version, b->source = (uint32_t)(source - h->sources);
     b->time_ns = 1700000000000000000;
     if (h->stream.format->boundary(&h->stream, b->block, len, 1, &whole, error) != MW_OK) return 0;
     b->len = whole;
@@ -109,35 +85,35 @@ static int fill_batch(harness *h, mw_source_host *source, const char *text, size
 static int host_push(lua_State *L)
 {
     harness *h = lua_touserdata(L, lua_upvalueindex(1));
-    mw_shard *s = &h->shard;
+    mw_rules *r = &h->rules;
     uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
     size_t len;
     const char *text = luaL_checklstring(L, 2, &len);
     mw_error error = {0};
     int n = 0;
-    if (index >= h->flow.graph.source_count) return luaL_error(L, "there is no such source");
-    if (!fill_batch(h, &s->sources[index], text, len, lua_toboolean(L, 3), &error))
+    if (index >= h->version.graph.source_count) return luaL_error(L, "there is no such source");
+    if (!fill_batch(h, &h->sources[index], text, len, lua_toboolean(L, 3), &error))
         return luaL_error(L, "%s", error.message);
     mw_batch *b = h->batch;
     b->stream->format->split(b);
-    mw_view_begin(&s->view, b, &b->arena, b->events, b->count);
-    mw_prepare_project(s, index);
-    if (h->flow.graph.chains[index].count) mw_lua_run(s->lua, index, 0);
-    lua_createtable(L, (int)s->view.send_count, 0);
-    for (uint32_t i = 0; i < s->view.send_count; i++) {
-        if (s->view.sends[i].to == MW_TO_NOBODY || mw_send_is_to(&s->view.sends[i], MW_TO_CHANNEL))
+    mw_view_begin(&r->view, b, &b->arena, b->events, b->count);
+    mw_prepare_project(r, index);
+    if (h->version.graph.chains[index].count) mw_lua_run(r->lua, index, 0);
+    lua_createtable(L, (int)r->view.send_count, 0);
+    for (uint32_t i = 0; i < r->view.send_count; i++) {
+        if (r->view.sends[i].to == MW_TO_NOBODY || mw_send_is_to(&r->view.sends[i], MW_TO_CHANNEL))
             continue;
-        push_line(L, h, &s->view.sends[i]);
+        push_line(L, h, &r->view.sends[i]);
         lua_rawseti(L, -2, ++n);
     }
-    s->view.given = 0, s->view.count = 0;
+    r->view.given = 0, r->view.count = 0;
     return 1;
 }
 
 /* runtime.run_test(i, push) -> ok, name, why */
 static void run_fixture(harness *h, uint32_t index, mw_test_result *r)
 {
-    lua_State *L = mw_lua_raw(h->shard.lua);
+    lua_State *L = mw_lua_raw(h->rules.lua);
     lua_getglobal(L, "require");
     lua_pushstring(L, "moonweir.test");
     lua_call(L, 1, 1);
@@ -151,39 +127,51 @@ static void run_fixture(harness *h, uint32_t index, mw_test_result *r)
     r->why = lua_tostring(L, -1);
 }
 
-static mw_status load(harness *h, const char *path, const mw_kinds *kinds, mw_error *error)
+static mw_status load(harness *h, const mw_harness_options *o, mw_error *error)
 {
     const char *json;
     size_t len;
-    mw_buffer kinds_json = {0};
-    h->flow.shards = 1;
-    mw_kinds_json(kinds, &kinds_json);
-    mw_buffer_append(&kinds_json, "", 1);
-    open_shard(h);
-    mw_status status = mw_lua_load(h->shard.lua, path, kinds_json.bytes, &json, &len, error);
-    mw_buffer_close(&kinds_json);
-    if (status == MW_OK) status = mw_graph_read(&h->flow.graph, kinds, json, len, path, ".", error);
-    if (status != MW_OK) return status;
-    open_graph(h);
-    return mw_lua_build(h->shard.lua, error);
+    mw_buffer kinds = {0};
+    mw_paths paths;
+    mw_view view;
+    mw_paths_init(&paths);
+    mw_view_init(&view, &paths);
+    mw_kinds_json(o->kinds, &kinds);
+    mw_buffer_append(&kinds, "", 1);
+    mw_lua *l = mw_lua_new(&view);
+    h->version.shards = 1;
+    h->version.files = o->files;
+    h->version.tallies = &h->tally;
+    h->batch = mw_batch_new(4096);
+    mw_status status = mw_lua_load(l, o->path, kinds.bytes, o->files, &json, &len, error);
+    if (status == MW_OK) {
+        mw_graph_read(&h->version.graph, o->kinds, json, len, o->path, ".");
+        mw_files_version(o->files, h->version.graph.version, sizeof h->version.graph.version);
+        open_sources(h);
+        status = mw_rules_open(&h->rules, &h->version, o->path, kinds.bytes, error);
+        h->rules.view.route = NULL;
+    }
+    mw_lua_free(l);
+    mw_view_close(&view);
+    mw_paths_close(&paths);
+    mw_buffer_close(&kinds);
+    return status;
 }
 
-mw_status mw_harness_run(const char *path, const mw_kinds *kinds,
-                         void (*tell)(void *self, const mw_test_result *r), void *self,
-                         mw_error *error)
+mw_status mw_harness_run(const mw_harness_options *o, mw_error *error)
 {
     mw_status status = MW_OK;
     uint32_t count = 1;
     for (uint32_t i = 0; i < count && status == MW_OK; i++) {
         harness *h = calloc(1, sizeof *h);
         mw_assert(h != NULL);
-        status = load(h, path, kinds, error);
+        status = load(h, o, error);
         if (status == MW_OK) {
             mw_test_result r = {0};
-            count = h->flow.graph.test_count;
+            count = h->version.graph.test_count;
             if (count) {
                 run_fixture(h, i, &r);
-                tell(self, &r);
+                o->tell(o->self, &r);
             }
         }
         close_harness(h);

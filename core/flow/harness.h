@@ -5,6 +5,7 @@
 #define MW_HARNESS_H
 
 #include "flow/graph.h"
+#include "lua/files.h"
 
 typedef struct mw_test_result {
     const char *name;
@@ -12,9 +13,15 @@ typedef struct mw_test_result {
     const char *why; /* "file:line: message", where it failed */
 } mw_test_result;
 
+typedef struct mw_harness_options {
+    const char *path;
+    const mw_kinds *kinds;
+    mw_files *files; /* what was read already */
+    void (*tell)(void *self, const mw_test_result *r);
+    void *self;
+} mw_harness_options;
+
 /* Runs all fixtures and tells each result. MW_CONFIG when the flow does not load. */
-mw_status mw_harness_run(const char *path, const mw_kinds *kinds,
-                         void (*tell)(void *self, const mw_test_result *r), void *self,
-                         mw_error *error);
+mw_status mw_harness_run(const mw_harness_options *o, mw_error *error);
 
 #endif

@@ -1,8 +1,7 @@
 /* metrics.c: what a flow has counted: totals, and all of it in Prometheus' text format (version
  * 0.0.4). */
-#include "flow/flow_private.h"
-
 #include "base/clock.h"
+#include "flow/reload.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,23 +13,23 @@ typedef uint64_t (*rule_reader)(const struct mw_rule_counters *c);
 
 static uint64_t sum_sources(const mw_flow *f, uint32_t i, source_reader read)
 {
+    const mw_version *v = f->version;
     uint64_t sum = 0;
-    for (unsigned s = 0; s < f->shards; s++)
-        if (f->shard[s].sources) sum += read(&f->shard[s].sources[i]);
+    for (unsigned s = 0; s < v->shards; s++)
+        if (v->sources[i * v->shards + s]) sum += read(v->sources[i * v->shards + s]);
     return sum;
 }
 
 static uint64_t sum_sinks(const mw_flow *f, uint32_t i, sink_reader read)
 {
-    unsigned home = f->sink_homes[i];
-    return f->shard[home].sinks ? read(&f->shard[home].sinks[i]) : 0;
+    return f->version->sinks[i] ? read(f->version->sinks[i]) : 0;
 }
 
 static uint64_t sum_rules(const mw_flow *f, uint32_t i, rule_reader read)
 {
     uint64_t sum = 0;
     for (unsigned s = 0; s < f->shards; s++)
-        if (f->shard[s].rule_counters) sum += read(&f->shard[s].rule_counters[i]);
+        if (f->version->rules[s].counters) sum += read(&f->version->rules[s].counters[i]);
     return sum;
 }
 
@@ -87,21 +86,38 @@ static uint64_t rule_failed(const struct mw_rule_counters *c)
     return mw_counted(&c->failed);
 }
 
+/* Of sinks that are leaving: no newer version has them. */
+static void add_leaving(const mw_flow *f, mw_totals *t)
+{
+    for (const mw_version *newer = f->version, *v = newer->next; v; newer = v, v = v->next)
+        for (uint32_t i = 1; i < mw_graph_plain_sinks(&v->graph); i++) {
+            uint32_t j;
+            if (mw_version_find(newer->graph.sinks, newer->graph.sink_count, v->graph.sinks[i].name,
+                                &j) &&
+                newer->sinks[j] == v->sinks[i])
+                continue;
+            t->out += mw_counted(&v->sinks[i]->events);
+            t->bytes_out += mw_counted(&v->sinks[i]->bytes);
+        }
+}
+
 mw_totals mw_flow_totals(const mw_flow *f)
 {
-    mw_totals t = {0};
-    if (!f->shard) return t;
-    for (uint32_t i = 0; i < f->graph.source_count; i++) {
+    mw_totals t = f->gone;
+    const mw_graph *g = &f->version->graph;
+    if (!f->shard || !f->version->rules) return t;
+    for (uint32_t i = 0; i < g->source_count; i++) {
         t.in += sum_sources(f, i, source_events);
         t.bytes_in += sum_sources(f, i, source_bytes);
         t.lag_bytes += sum_sources(f, i, source_lag);
     }
-    for (uint32_t i = 1; i < f->graph.sink_count; i++) {
+    for (uint32_t i = 1; i < mw_graph_plain_sinks(g); i++) {
         t.out += sum_sinks(f, i, sink_events);
         t.bytes_out += sum_sinks(f, i, sink_bytes);
     }
-    for (uint32_t i = 0; i < f->graph.rule_count; i++) t.filtered += sum_rules(f, i, rule_filtered);
-    t.dead = sum_sinks(f, 0, sink_events);
+    for (uint32_t i = 0; i < g->rule_count; i++) t.filtered += sum_rules(f, i, rule_filtered);
+    t.dead += sum_sinks(f, 0, sink_events);
+    add_leaving(f, &t);
     return t;
 }
 
@@ -114,8 +130,8 @@ static void sources(const mw_flow *f, mw_buffer *out, const char *name, const ch
                     const char *help, source_reader read)
 {
     head(out, name, type, help);
-    for (uint32_t i = 0; i < f->graph.source_count; i++)
-        mw_buffer_format(out, "%s{source=\"%s\"} %llu\n", name, f->graph.sources[i].name,
+    for (uint32_t i = 0; i < f->version->graph.source_count; i++)
+        mw_buffer_format(out, "%s{source=\"%s\"} %llu\n", name, f->version->graph.sources[i].name,
                          (unsigned long long)sum_sources(f, i, read));
 }
 
@@ -123,8 +139,8 @@ static void sinks(const mw_flow *f, mw_buffer *out, const char *name, const char
                   const char *help, sink_reader read)
 {
     head(out, name, type, help);
-    for (uint32_t i = 0; i < f->graph.sink_count; i++)
-        mw_buffer_format(out, "%s{sink=\"%s\"} %llu\n", name, f->graph.sinks[i].name,
+    for (uint32_t i = 0; i < f->version->graph.sink_count; i++)
+        mw_buffer_format(out, "%s{sink=\"%s\"} %llu\n", name, f->version->graph.sinks[i].name,
                          (unsigned long long)sum_sinks(f, i, read));
 }
 
@@ -132,8 +148,8 @@ static void rules(const mw_flow *f, mw_buffer *out, const char *name, const char
                   rule_reader read)
 {
     head(out, name, "counter", help);
-    for (uint32_t i = 0; i < f->graph.rule_count; i++)
-        mw_buffer_format(out, "%s{rule=\"%s\"} %llu\n", name, f->graph.rule_names[i],
+    for (uint32_t i = 0; i < f->version->graph.rule_count; i++)
+        mw_buffer_format(out, "%s{rule=\"%s\"} %llu\n", name, f->version->graph.rule_names[i],
                          (unsigned long long)sum_rules(f, i, read));
 }
 
@@ -153,11 +169,59 @@ static double resident_bytes(void)
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
+static void trials(const mw_flow *f, mw_buffer *out)
+{
+    const mw_graph *g = &f->version->graph;
+    uint64_t compared, differs[MW_DIFFERENCES];
+    head(out, "moonweir_trial_events_total", "counter",
+         "Events on which a rule on trial was compared.");
+    for (uint32_t i = 0; i < g->rule_count; i++) {
+        if (!g->trials[i].on) continue;
+        mw_version_trial(f->version, i, &compared, differs);
+        mw_buffer_format(out, "moonweir_trial_events_total{rule=\"%s\"} %llu\n", g->rule_names[i],
+                         (unsigned long long)compared);
+    }
+    head(out, "moonweir_trial_differences_total", "counter",
+         "Events on which it would have decided otherwise, by kind.");
+    for (uint32_t i = 0; i < g->rule_count; i++) {
+        if (!g->trials[i].on) continue;
+        mw_version_trial(f->version, i, &compared, differs);
+        for (unsigned k = 0; k < MW_DIFFERENCES; k++)
+            mw_buffer_format(out, "moonweir_trial_differences_total{rule=\"%s\",kind=\"%s\"} %llu\n",
+                             g->rule_names[i], mw_difference_name(k),
+                             (unsigned long long)differs[k]);
+    }
+}
+
+static void versions(const mw_flow *f, mw_buffer *out)
+{
+    const mw_reload *r = f->reload;
+    head(out, "moonweir_version_events_total", "counter",
+         "Events that a version has decided; versions of before while something of them is in "
+         "flight.");
+    for (const mw_version *v = f->version; v; v = v->next) {
+        uint64_t decided = 0;
+        for (unsigned i = 0; i < v->shards; i++) decided += mw_counted(&v->tallies[i].decided);
+        mw_buffer_format(out, "moonweir_version_events_total{version=\"%s\",number=\"%u\"} %llu\n",
+                         v->graph.version, v->number, (unsigned long long)decided);
+    }
+    head(out, "moonweir_reloads_total", "counter", "Reloads, by how they came out.");
+    mw_buffer_format(out, "moonweir_reloads_total{result=\"accepted\"} %llu\n",
+                     (unsigned long long)mw_counted(&r->accepted));
+    mw_buffer_format(out, "moonweir_reloads_total{result=\"refused\"} %llu\n",
+                     (unsigned long long)mw_counted(&r->refused));
+    mw_buffer_format(out, "moonweir_reloads_total{result=\"rolled_back\"} %llu\n",
+                     (unsigned long long)mw_counted(&r->rolled_back));
+    one(out, "moonweir_reload_refused", "gauge",
+        "1 when what is on disk was refused, and an older version goes on.", r->refusal[0] != 0);
+    trials(f, out);
+}
+
 void mw_flow_metrics(const mw_flow *f, mw_buffer *out)
 {
     head(out, "moonweir_flow_info", "gauge", "The flow and its version.");
-    mw_buffer_format(out, "moonweir_flow_info{flow=\"%s\",version=\"%s\"} 1\n", f->graph.name,
-                     f->graph.version);
+    mw_buffer_format(out, "moonweir_flow_info{flow=\"%s\",version=\"%s\"} 1\n", f->version->graph.name,
+                     f->version->graph.version);
     sources(f, out, "moonweir_source_events_total", "counter",
             "Events whose consequences are all safe.", source_events);
     sources(f, out, "moonweir_source_bytes_total", "counter", "Bytes read.", source_bytes);
@@ -183,6 +247,7 @@ void mw_flow_metrics(const mw_flow *f, mw_buffer *out)
         (double)mw_counted(&f->checkpoints));
     one(out, "moonweir_checkpoint_failures_total", "counter",
         "Checkpoints that could not be written.", (double)mw_counted(&f->checkpoint_failures));
+    versions(f, out);
     double lua = 0;
     for (unsigned i = 0; f->shard && i < f->shards; i++)
         lua += (double)mw_counted(&f->shard[i].lua_bytes);

@@ -1,22 +1,23 @@
 /* run.c: runs a stage of rules over the events that the shard's view holds, and carries out its
  * journal: lists to the sinks' homes, answers to the batch, and the events to the next stage. */
+#include "base/clock.h"
 #include "flow/flow_private.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* The answer to an event that went to the dead letters: the letter's own words. */
-static void reply_with_error(mw_shard *s, mw_batch *b, const mw_send *line)
+static void reply_with_error(mw_rules *r, mw_batch *b, const mw_send *line)
 {
-    if (!b->replies) return;
+    if (!b->replies || !line->text) return;
     mw_value why = mw_json_member(line->text, line->len, "error", 5, 0);
-    mw_buffer *out = &s->view.dead;
+    mw_buffer *out = &r->view.dead;
     out->len = 0;
     mw_buffer_text(out, "{\"error\":\"");
     if (why.kind == MW_STRING || why.kind == MW_ESCAPED) mw_buffer_append(out, why.text, why.len);
     mw_buffer_text(out, "\",\"dead_letter\":true}");
-    mw_batch_reply(b, s->view.events[line->row].origin, line->http_status ? line->http_status : 422,
-                   mw_arena_copy(s->view.arena, out->bytes, out->len), out->len);
+    mw_batch_reply(b, r->view.events[line->row].origin, line->http_status ? line->http_status : 422,
+                   mw_arena_copy(r->view.arena, out->bytes, out->len), out->len);
 }
 
 static uint32_t sink_of(const mw_send *line)
@@ -29,38 +30,40 @@ static int is_for_sink(const mw_send *line, const mw_graph *g)
     return line->to < g->sink_count || mw_send_is_to(line, MW_TO_DEAD);
 }
 
-static void count_lines(mw_shard *s, mw_batch *b)
+static void count_lines(mw_rules *r, mw_batch *b)
 {
-    const mw_view *v = &s->view;
-    memset(s->list_counts, 0, s->flow->graph.sink_count * sizeof *s->list_counts);
+    const mw_view *v = &r->view;
+    const mw_graph *g = &r->version->graph;
+    mw_counter *failed = &r->version->tallies[r->shard->index].failed;
+    memset(r->list_counts, 0, g->sink_count * sizeof *r->list_counts);
     for (uint32_t i = 0; i < v->send_count; i++) {
         const mw_send *line = &v->sends[i];
-        if (is_for_sink(line, &s->flow->graph)) s->list_counts[sink_of(line)]++;
+        if (is_for_sink(line, g)) r->list_counts[sink_of(line)]++;
         if (mw_send_is_to(line, MW_TO_REPLY))
             mw_batch_reply(b, v->events[line->row].origin, line->http_status, line->text,
                            line->len);
         else if (mw_send_is_to(line, MW_TO_DEAD))
-            reply_with_error(s, b, line);
+            reply_with_error(r, b, line), mw_count(failed, line->http_status == 0);
     }
 }
 
-static mw_list *new_list(mw_batch *b, uint32_t sink, uint32_t source, int ordered, uint32_t count)
+mw_list_item *mw_run_new_list(mw_batch *b, mw_sink_host *to, int ordered, uint32_t count)
 {
     mw_list_item *item = malloc(sizeof *item + count * sizeof(mw_piece));
     mw_assert(item != NULL);
     item->order.number = b->sequence;
-    item->list = (mw_list){
-        .batch = b, .sequence = b->sequence, .sink = sink, .source = source, .ordered = ordered};
-    return &item->list;
+    item->to = to;
+    item->list = (mw_list){.batch = b, .sequence = b->sequence, .ordered = ordered};
+    return item;
 }
 
-static void fill_lists(mw_shard *s)
+static void fill_lists(mw_rules *r)
 {
-    const mw_view *v = &s->view;
+    const mw_view *v = &r->view;
     for (uint32_t i = 0; i < v->send_count; i++) {
         const mw_send *line = &v->sends[i];
-        if (!is_for_sink(line, &s->flow->graph)) continue;
-        mw_list *list = s->lists[sink_of(line)];
+        if (!is_for_sink(line, &r->version->graph)) continue;
+        mw_list *list = &r->lists[sink_of(line)]->list;
         const mw_event *e = &v->events[line->row];
         mw_piece *p = &list->pieces[list->count++];
         p->event = e->origin, p->rule = line->rule;
@@ -72,40 +75,42 @@ static void fill_lists(mw_shard *s)
     }
 }
 
-static void send_list(mw_shard *s, mw_list *list)
+void mw_run_send_list(mw_shard *s, mw_list_item *item)
 {
-    mw_list_item *item = (mw_list_item *)((char *)list - offsetof(mw_list_item, list));
-    unsigned home = s->flow->sink_homes[list->sink];
-    mw_delivery_hold(list->batch);
-    if (home == s->index) mw_sink_host_take(&s->sinks[list->sink], item);
+    mw_delivery_hold(item->list.batch);
+    if (item->to->shard == s) mw_sink_host_take(item->to, item);
     else
-        mw_post_send(s->flow->post, s->index, home,
-                     (mw_message){.kind = MW_MSG_LIST, .target = list->sink, .body = item});
+        mw_post_send(s->flow->post, s->index, item->to->shard->index,
+                     (mw_message){.kind = MW_MSG_LIST, .body = item});
 }
 
 /* An ordered run sends to every sink, if only to say that nothing comes of this batch. */
-static void carry_out(mw_shard *s, mw_batch *b, uint32_t source, int ordered)
+static void carry_out(mw_rules *r, mw_batch *b, int ordered)
 {
-    uint32_t sinks = s->flow->graph.sink_count;
-    count_lines(s, b);
+    uint32_t sinks = mw_graph_plain_sinks(&r->version->graph);
+    count_lines(r, b);
     for (uint32_t i = 0; i < sinks; i++)
-        s->lists[i] = s->list_counts[i] || ordered
-                          ? new_list(b, i, source, ordered, s->list_counts[i])
+        r->lists[i] = r->list_counts[i] || ordered
+                          ? mw_run_new_list(b, r->version->sinks[i], ordered, r->list_counts[i])
                           : NULL;
-    fill_lists(s);
+    fill_lists(r);
     for (uint32_t i = 0; i < sinks; i++)
-        if (s->lists[i]) send_list(s, s->lists[i]);
+        if (r->lists[i]) mw_run_send_list(r->shard, r->lists[i]);
 }
 
-void mw_run_here(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage,
-                 int ordered)
+void mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered)
 {
-    if (s->flow->graph.chains[chain].count) mw_lua_run(s->lua, chain, stage);
-    mw_count(&s->decided, s->view.given);
-    carry_out(s, b, source, ordered);
+    mw_tally *tally = &r->version->tallies[r->shard->index];
+    if (r->version->graph.chains[chain].count) {
+        int64_t began_ns = mw_clock_steady_ns();
+        mw_lua_run(r->lua, chain, stage);
+        mw_count(&tally->rule_ns, (uint64_t)(mw_clock_steady_ns() - began_ns));
+    }
+    mw_count(&tally->decided, r->view.given);
+    carry_out(r, b, ordered);
 }
 
-static mw_run *new_run(mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage, int ordered,
+static mw_run *new_run(mw_shard *s, mw_batch *b, uint32_t chain, uint32_t stage, int ordered,
                        uint32_t count)
 {
     mw_run *r = malloc(sizeof *r + count * sizeof(mw_event));
@@ -114,10 +119,9 @@ static mw_run *new_run(mw_batch *b, uint32_t source, uint32_t chain, uint32_t st
                   .batch = b,
                   .chain = chain,
                   .stage = stage,
-                  .source = source,
                   .ordered = ordered};
     mw_delivery_hold(b);
-    if (atomic_load(&b->deciding)) atomic_fetch_add(&b->deciding, 1);
+    mw_delivery_begin(s, b);
     return r;
 }
 
@@ -128,21 +132,22 @@ static void send_run(mw_shard *s, unsigned owner, mw_run *r)
         mw_post_send(s->flow->post, s->index, owner, (mw_message){.kind = MW_MSG_RUN, .body = r});
 }
 
-void mw_run_hand_out(mw_shard *s, mw_batch *b, uint32_t source, uint32_t chain, uint32_t stage,
-                     int ordered)
+void mw_run_hand_out(mw_rules *rules, mw_batch *b, uint32_t chain, uint32_t stage, int ordered)
 {
-    mw_view *v = &s->view;
+    mw_view *v = &rules->view;
+    mw_shard *s = rules->shard;
     unsigned shards = s->flow->shards;
-    if (s->flow->graph.chains[chain].stages[stage].by_function) mw_lua_key(s->lua, chain, stage);
-    carry_out(s, b, source, 0); /* what was refused on the way */
+    if (rules->version->graph.chains[chain].stages[stage].by_function)
+        mw_lua_key(rules->lua, chain, stage);
+    carry_out(rules, b, 0); /* what was refused on the way */
     mw_run *runs[shards];
     for (unsigned i = 0; i < shards; i++) runs[i] = NULL;
     for (unsigned i = 0; ordered && i < shards; i++)
-        runs[i] = new_run(b, source, chain, stage, ordered, v->given);
+        runs[i] = new_run(s, b, chain, stage, ordered, v->given);
     for (uint32_t row = 0; row < v->given; row++) {
         if (v->events[row].dead) continue;
-        unsigned owner = mw_prepare_owner(s, chain, stage, row);
-        if (!runs[owner]) runs[owner] = new_run(b, source, chain, stage, ordered, v->given);
+        unsigned owner = mw_prepare_owner(rules, chain, stage, row);
+        if (!runs[owner]) runs[owner] = new_run(s, b, chain, stage, ordered, v->given);
         runs[owner]->events[runs[owner]->count++] = v->events[row];
     }
     for (unsigned i = 0; i < shards; i++)
@@ -171,14 +176,16 @@ static mw_arena *attach_arena(mw_batch *b, uint32_t count)
 
 static void run_one(mw_shard *s, mw_run *r)
 {
-    int more = r->stage + 1 < s->flow->graph.chains[r->chain].count;
+    mw_rules *rules = mw_rules_of(r->batch, s);
+    int more = r->stage + 1 < rules->version->graph.chains[r->chain].count;
     if (r->count || (more && r->ordered)) {
-        mw_view_begin(&s->view, r->batch, attach_arena(r->batch, r->count), r->events, r->count);
-        mw_prepare_project(s, r->source);
-        mw_run_here(s, r->batch, r->source, r->chain, r->stage, 0);
+        mw_view_begin(&rules->view, r->batch, attach_arena(r->batch, r->count), r->events,
+                      r->count);
+        mw_prepare_project(rules, r->batch->source);
+        mw_run_here(rules, r->batch, r->chain, r->stage, 0);
         if (more) {
-            s->view.send_count = 0, s->view.row = 0;
-            mw_run_hand_out(s, r->batch, r->source, r->chain, r->stage + 1, r->ordered);
+            rules->view.send_count = 0, rules->view.row = 0;
+            mw_run_hand_out(rules, r->batch, r->chain, r->stage + 1, r->ordered);
         }
     }
     mw_delivery_decided(s, r->batch);
@@ -225,7 +232,8 @@ void mw_run_received(mw_shard *s, mw_run *r)
         return;
     }
     mw_source_host *home = r->batch->owner;
-    mw_stage_order *order = &s->stage_orders[r->chain][r->stage][home->shard->index];
+    mw_stage_order *order =
+        &mw_rules_of(r->batch, s)->stage_orders[r->chain][r->stage][home->shard->index];
     if (r->stage > 0) r = gather(s, order, r);
     if (!r) return;
     mw_sequencer_push(&order->sequence, &r->order);
@@ -234,22 +242,22 @@ void mw_run_received(mw_shard *s, mw_run *r)
 
 int mw_run_route(void *host, mw_view *v, uint32_t row, uint32_t channel)
 {
-    mw_shard *s = host;
-    mw_graph *g = &s->flow->graph;
+    mw_rules *rules = host;
+    const mw_graph *g = &rules->version->graph;
     uint32_t chain = g->source_count + channel;
+    if (channel >= g->channel_count) return 0;
     const mw_chain *c = &g->chains[chain];
-    if (s->flow->shards == 1 || c->count == 0) return 0;
+    if (rules->version->shards == 1 || c->count == 0) return 0;
     if (!c->stages[0].by_count && !c->stages[0].by_function) return 0;
     if (c->stages[0].by_function) {
         uint32_t at = v->row, given = v->given;
         v->row = row, v->given = row + 1;
-        mw_lua_key(s->lua, chain, 0);
+        mw_lua_key(rules->lua, chain, 0);
         v->row = at, v->given = given;
     }
     if (v->events[row].dead) return 1; /* its key could not be had: it is a dead letter */
-    mw_source_host *home = v->batch->owner;
-    mw_run *r = new_run(v->batch, home->index, chain, 0, 0, 1);
+    mw_run *r = new_run(rules->shard, v->batch, chain, 0, 0, 1);
     r->events[r->count++] = v->events[row];
-    send_run(s, mw_prepare_owner(s, chain, 0, row), r);
+    send_run(rules->shard, mw_prepare_owner(rules, chain, 0, row), r);
     return 1;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SPARES_MAX = 64, BATCH_WEIGHT = 4096, DEALT_MAX = 3 };
 
@@ -15,10 +16,32 @@ static mw_source_host *host_of(mw_source *s)
     return (mw_source_host *)s;
 }
 
+/* The instance that another one takes the place of, if there is one at this shard. */
+static mw_source_host *forerunner(const mw_source_host *h)
+{
+    for (mw_source_host *was = h->shard->sources; was; was = was->next)
+        if (was != h && was->open && !was->heir && strcmp(was->source.name, h->source.name) == 0)
+            return was;
+    return NULL;
+}
+
+/* A socket that listens at the same address goes from one to the other, so that nobody who connects
+ * meanwhile is refused. */
+static void inherit(mw_source_host *h)
+{
+    mw_source_host *was = forerunner(h);
+    const char *listen = mw_config_text(h->source.config, "listen", NULL);
+    if (!was || !listen || was->source.kind != h->source.kind || !was->source.kind->hand_over)
+        return;
+    if (strcmp(mw_config_text(was->source.config, "listen", ""), listen) != 0) return;
+    h->source.inherited = was->source.kind->hand_over(&was->source);
+    *h->shared = *was->shared;
+}
+
 mw_status mw_source_host_open(mw_source_host *h, mw_error *error)
 {
     mw_flow *f = h->shard->flow;
-    mw_declared *d = &f->graph.sources[h->index];
+    mw_declared *d = &h->origin->graph.sources[h->index];
     h->source = (mw_source){.kind = d->source_kind,
                             .name = d->name,
                             .config = d->config,
@@ -27,30 +50,52 @@ mw_status mw_source_host_open(mw_source_host *h, mw_error *error)
                             .loop = &h->shard->loop,
                             .shard = h->shard->index,
                             .shards = f->shards,
+                            .inherited = -1,
                             .once = f->options.once};
     h->in_flight_max = (size_t)mw_config_int(d->config, "in_flight", 8 << 20);
+    inherit(h);
     mw_status status = d->source_kind->open(&h->source, error);
+    if (h->source.inherited >= 0) close(h->source.inherited);
     h->open = status == MW_OK;
     return status;
+}
+
+void mw_source_host_change(mw_source_host *h, mw_version *v)
+{
+    mw_declared *d = &v->graph.sources[h->index];
+    atomic_fetch_add(&v->users, 1);
+    atomic_fetch_sub(&h->origin->users, 1); /* the version stays until nothing of it is in flight */
+    h->origin = v;
+    h->source.name = d->name;
+    h->source.config = d->config;
+    h->source.format = d->format;
+    h->source.limit = (size_t)mw_config_int(d->config, "limit", 16 << 20);
+    h->in_flight_max = (size_t)mw_config_int(d->config, "in_flight", 8 << 20);
+    h->source.kind->change(&h->source);
 }
 
 static void report_empty(mw_source_host *h)
 {
     if (!h->ended || h->in_flight || h->empty) return;
     h->empty = 1;
-    mw_shard_report(h->shard, MW_MSG_EMPTY, 0, NULL);
+    mw_shard_report(h->shard, MW_MSG_EMPTY, 0, h);
 }
 
 void mw_source_host_start(mw_source_host *h)
 {
+    if (h->started) return;
+    h->started = 1;
     h->source.kind->start(&h->source);
+    if (h->draining) h->source.kind->drain(&h->source);
 }
 
 void mw_source_host_drain(mw_source_host *h)
 {
     if (h->draining || h->ended) return;
     h->draining = 1;
-    h->source.kind->drain(&h->source);
+    if (h->started) h->source.kind->drain(&h->source);
+    else
+        mw_source_finished(&h->source);
 }
 
 void mw_source_host_close(mw_source_host *h)
@@ -64,6 +109,8 @@ void mw_source_host_free(mw_source_host *h)
     for (mw_batch *b = h->spare, *next; b; b = next) next = b->next, mw_batch_free(b);
     h->spare = NULL;
     mw_stream_close(&h->reject_stream);
+    atomic_fetch_sub(&h->origin->users, 1);
+    free(h);
 }
 
 /* ---- push-back ---- */
@@ -132,6 +179,7 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
     mw_source_host *h = host_of(s);
     mw_flow *f = h->shard->flow;
     b->owner = h;
+    b->version = h->version, b->source = h->index;
     b->partition = p;
     b->sequence = h->sequence++;
     b->done = 0, b->after = NULL;
@@ -139,6 +187,9 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
     memset(b->block + b->len, 0, MW_JSON_PADDING);
     atomic_store(&b->holds, 1);
     atomic_store(&b->deciding, s->wants_decision ? 1 : 0);
+    mw_tally *tally = &h->version->tallies[h->shard->index];
+    mw_count(&tally->given, 1);
+    mw_count(&tally->begun, 1);
     if (p) {
         b->epoch = p->epoch;
         if (p->newest) p->newest->after = b;
@@ -162,8 +213,10 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
 
 void mw_source_host_returned(mw_source_host *h, mw_batch *b)
 {
+    mw_counter *returned = &mw_version_of(b)->tallies[h->shard->index].returned;
     h->in_flight--, h->in_flight_bytes -= b->weight;
     mw_source_untake(&h->source, b);
+    atomic_store_explicit(returned, mw_counted(returned) + 1, memory_order_release);
     mw_source_host_check_full(h);
     report_empty(h);
 }
@@ -192,7 +245,7 @@ void mw_source_finished(mw_source *s)
     mw_source_host *h = host_of(s);
     if (h->ended) return;
     h->ended = 1;
-    mw_shard_report(h->shard, MW_MSG_ENDED, (uint32_t)s->kind->endless, NULL);
+    mw_shard_report(h->shard, MW_MSG_ENDED, 0, h);
     report_empty(h);
 }
 
@@ -213,7 +266,7 @@ int *mw_source_lock_shared(mw_source *s)
 {
     mw_source_host *h = host_of(s);
     pthread_mutex_lock(&h->shard->flow->shared_lock);
-    return &h->shard->flow->shared[h->index];
+    return h->shared;
 }
 
 void mw_source_unlock_shared(mw_source *s)

@@ -51,7 +51,7 @@ static int wait_for(pid_t child, int *ending)
         int number = 0;
         if (waitpid(child, &status, WNOHANG) == child) return status;
         if (sigwait(&set, &number) != 0 || number == SIGCHLD) continue;
-        *ending = 1;
+        *ending |= number != SIGHUP; /* that one means: reload */
         kill(child, number);
     }
 }

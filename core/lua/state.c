@@ -1,5 +1,6 @@
 /* state.c: see state.h. */
 #include "lua/state.h"
+#include "lua/budget.h"
 #include "lua/embedded.h"
 #include "lua/encode.h"
 
@@ -14,12 +15,37 @@
 
 extern char **environ;
 
+enum { MEMORY_AT_FIRST = 64 << 20 };
+
 struct mw_lua {
     lua_State *L;
     mw_view *view;
     int drivers; /* reference: by chain, then two a stage: for many rows and for one */
     int keyers;
+    lua_Alloc allocate; /* LuaJIT's own, which is fast; ours counts */
+    void *allocator;
+    size_t bytes, limit, kept; /* kept: what was left by the last collection we asked for */
+    int starved;               /* the limit was met */
 };
+
+static void *allocate(void *self, void *block, size_t old, size_t new)
+{
+    mw_lua *l = self;
+    if (new > old && l->bytes + (new - old) > l->limit) {
+        l->starved = 1;
+        return NULL;
+    }
+    void *got = l->allocate(l->allocator, block, old, new);
+    if (got || new == 0) l->bytes += new - old;
+    return got;
+}
+
+static int set_memory(lua_State *L)
+{
+    mw_lua *l = lua_touserdata(L, lua_upvalueindex(1));
+    l->limit = (size_t)luaL_checknumber(L, 1);
+    return 0;
+}
 
 /* A loader for `require`: modules of the runtime, from disk where asked, embedded otherwise. */
 static int load_module(lua_State *L)
@@ -42,8 +68,10 @@ static int load_module(lua_State *L)
     return 0;
 }
 
-static void open_runtime(lua_State *L, mw_view *view)
+static void open_runtime(mw_lua *l)
 {
+    lua_State *L = l->L;
+    mw_view *view = l->view;
     luaL_openlibs(L);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaders");
@@ -60,6 +88,9 @@ static void open_runtime(lua_State *L, mw_view *view)
     lua_call(L, 1, 1);
     lua_pushlightuserdata(L, view);
     lua_setfield(L, -2, "view_address");
+    lua_pushlightuserdata(L, l);
+    lua_pushcclosure(L, set_memory, 1);
+    lua_setfield(L, -2, "set_memory");
     lua_pop(L, 1);
     lua_getglobal(L, "require");
     lua_pushstring(L, "moonweir.encode");
@@ -75,7 +106,11 @@ mw_lua *mw_lua_new(mw_view *view)
     l->view = view;
     l->L = luaL_newstate();
     mw_assert(l->L != NULL);
-    open_runtime(l->L, view);
+    l->bytes = (size_t)lua_gc(l->L, LUA_GCCOUNT, 0) * 1024;
+    l->limit = MEMORY_AT_FIRST;
+    l->allocate = lua_getallocf(l->L, &l->allocator);
+    lua_setallocf(l->L, allocate, l);
+    open_runtime(l);
     l->drivers = l->keyers = LUA_NOREF;
     return l;
 }
@@ -109,16 +144,62 @@ static void push_environment(lua_State *L)
     }
 }
 
-static mw_status fail_with_top(lua_State *L, mw_error *error)
+static mw_status fail_with_top(mw_lua *l, mw_error *error)
 {
+    lua_State *L = l->L;
     const char *text = lua_tostring(L, -1);
+    if (l->starved)
+        text = "the flow needs more memory than it may have (mw.flow { memory = ... } is the limit "
+               "of each shard)";
     mw_fail(error, MW_CONFIG, "%s", text ? text : "the flow raised an error that is no text");
     lua_pop(L, 1);
     return MW_CONFIG;
 }
 
-mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, const char **graph,
-                      size_t *len, mw_error *error)
+/* read_file(path): its text, or nil and why not */
+static int read_file(lua_State *L)
+{
+    mw_files *files = lua_touserdata(L, lua_upvalueindex(1));
+    const mw_file *file = mw_files_get(files, luaL_checkstring(L, 1));
+    if (file->text) {
+        lua_pushlstring(L, file->text, file->len);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", file->path, file->why);
+    return 2;
+}
+
+/* add_budget(text, path): the text with a budget, or nil and what is wrong */
+static int add_budget(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    mw_buffer out = {0};
+    mw_error error;
+    if (mw_budget_rewrite(text, len, &out, &error) == MW_OK) {
+        lua_pushlstring(L, out.bytes, out.len);
+        lua_pushnil(L);
+    } else {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s:%s", luaL_checkstring(L, 2), error.message);
+    }
+    mw_buffer_close(&out);
+    return 2;
+}
+
+static void push_host(lua_State *L, mw_files *files)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushlightuserdata(L, files);
+    lua_pushcclosure(L, read_file, 1);
+    lua_setfield(L, -2, "read_file");
+    lua_pushcfunction(L, add_budget);
+    lua_setfield(L, -2, "add_budget");
+}
+
+mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, mw_files *files,
+                      const char **graph, size_t *len, mw_error *error)
 {
     lua_State *L = l->L;
     push_runtime(L, "load");
@@ -126,7 +207,8 @@ mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, const char
     lua_pushstring(L, kinds);
     push_environment(L);
     lua_pushstring(L, MW_VERSION);
-    if (lua_pcall(L, 4, 1, 0) != 0) return fail_with_top(L, error);
+    push_host(L, files);
+    if (lua_pcall(L, 5, 1, 0) != 0) return fail_with_top(l, error);
     *graph = lua_tolstring(L, -1, len);
     luaL_ref(L, LUA_REGISTRYINDEX); /* keeps the text */
     return MW_OK;
@@ -136,10 +218,10 @@ mw_status mw_lua_build(mw_lua *l, mw_error *error)
 {
     lua_State *L = l->L;
     push_runtime(L, "build");
-    if (lua_pcall(L, 0, 1, 0) != 0) return fail_with_top(L, error);
+    if (lua_pcall(L, 0, 1, 0) != 0) return fail_with_top(l, error);
     l->drivers = luaL_ref(L, LUA_REGISTRYINDEX);
     push_runtime(L, "keyers");
-    if (lua_pcall(L, 0, 1, 0) != 0) return fail_with_top(L, error);
+    if (lua_pcall(L, 0, 1, 0) != 0) return fail_with_top(l, error);
     l->keyers = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_gc(L, LUA_GCCOLLECT, 0);
     return MW_OK;
@@ -173,8 +255,18 @@ static void run_contained(mw_lua *l, int list, uint32_t chain, uint32_t stage)
     }
 }
 
+/* What is garbage goes before the limit is met: the collector's own pace knows of no limit. */
+static void keep_memory(mw_lua *l)
+{
+    if (!l->starved && (l->bytes < l->limit / 4 * 3 || l->bytes < l->kept + l->limit / 16)) return;
+    l->starved = 0;
+    lua_gc(l->L, LUA_GCCOLLECT, 0);
+    l->kept = l->bytes;
+}
+
 void mw_lua_run(mw_lua *l, uint32_t chain, uint32_t stage)
 {
+    keep_memory(l);
     run_contained(l, l->drivers, chain, stage * 2 + (l->view->given == 1));
 }
 
@@ -187,7 +279,7 @@ void mw_lua_key(mw_lua *l, uint32_t chain, uint32_t stage)
 
 size_t mw_lua_bytes(mw_lua *l)
 {
-    return (size_t)lua_gc(l->L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(l->L, LUA_GCCOUNTB, 0);
+    return l->bytes;
 }
 
 void *mw_lua_raw(mw_lua *l)

@@ -14,6 +14,7 @@
 #include "event/batch.h"
 #include "event/json.h"
 #include "event/paths.h"
+#include "lua/trial.h"
 #include "lua/when.h"
 
 /* Whom a line of the journal is for: a sink by number, or one of these (added to a channel's number
@@ -65,15 +66,16 @@ typedef struct mw_view {
     mw_rule_count *counts;
     uint64_t *hashes;  /* of the rows' keys, where `by` is a function */
     uint32_t *matched; /* result of mw_view_match */
+    int32_t *tried;    /* by rule on trial: the row that it ran over */
     double now;        /* seconds since 1970: the time of the batch */
     mw_buffer out;     /* where Lua writes JSON */
     mw_value found;    /* result of mw_view_find */
     /* the rest is C's */
     mw_batch *batch;
+    mw_trials *trials; /* or NULL */
     mw_arena *arena; /* what the run allocates for the batch */
     mw_paths *paths;
     mw_projector *projector; /* for rows that rules made */
-    const char *const *rule_names;
     uint32_t slots_room, events_room, hashes_room, matched_room, sends_max;
     int events_own; /* events is ours: it was copied to grow */
     mw_event *own_events;
@@ -141,6 +143,9 @@ void mw_view_meta(mw_view *v, uint32_t row);
 /* A rule failed: its lines from `mark` on are taken back and a dead letter takes their place. */
 void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why,
                   size_t len);
+/* A row's rules have run: compares what those on trial did with what was decided, and takes back the
+ * journal lines (from `first` on) of whichever does not decide. */
+void mw_view_settle(mw_view *v, uint32_t row, uint32_t first);
 /* Which of the rules of an indexed group want the row: their numbers in v->matched, ascending. */
 uint32_t mw_view_match(mw_view *v, uint32_t group, uint32_t row);
 uint32_t mw_view_when_add(mw_view *v);

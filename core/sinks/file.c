@@ -218,10 +218,12 @@ static void on_synced(uv_work_t *work, int status)
         mw_log(MW_ERROR, f->sink->name,
                "the disk would not sync; its files may be incomplete after a loss of power");
     f->sync_failed = 0;
+    if (f->closing) {
+        finish_close(f);
+        return;
+    }
     answer(f, lists);
-    if (f->closing) finish_close(f);
-    else if (f->unsynced)
-        start_sync(f);
+    if (f->unsynced) start_sync(f);
 }
 
 /* Descriptors are duplicated: a file may be closed or rotated meanwhile. */

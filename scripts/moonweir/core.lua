@@ -17,6 +17,7 @@ typedef struct {
   mw_rule_count *counts;
   uint64_t *hashes;
   uint32_t *matched;
+  int32_t *tried;
   double now;
   mw_buffer out;
   mw_value found;
@@ -40,6 +41,7 @@ int mw_view_edit_finish(mw_view *v, uint32_t row, mw_send *line);
 uint32_t mw_view_derive(mw_view *v, uint32_t line);
 int mw_view_route(mw_view *v, uint32_t row, uint32_t channel);
 void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why, size_t len);
+void mw_view_settle(mw_view *v, uint32_t row, uint32_t first);
 uint32_t mw_view_match(mw_view *v, uint32_t group, uint32_t row);
 uint32_t mw_view_when_add(mw_view *v);
 mw_when *mw_view_when(mw_view *v, uint32_t group);

@@ -4,6 +4,8 @@ local core = require "moonweir.core"
 local event = require "moonweir.event"
 local encode = require "moonweir.encode"
 local options = require "moonweir.options"
+local rules = require "moonweir.rules"
+local budget = require "moonweir.budget"
 local C, ffi, R = core.C, core.ffi, core.view()
 local setmetatable, getmetatable, type, error, tostring =
   setmetatable, getmetatable, type, error, tostring
@@ -57,9 +59,10 @@ function M.new(kinds, env)
     rules = {},
     channels = {},
     tests = {},
+    captures = {},
     dead = nil,
   }
-  local names = {}
+  local names = { sink = { ["dead-letters"] = "the router" } }
   local mw = {}
 
   local function where(level)
@@ -130,8 +133,6 @@ function M.new(kinds, env)
     end
     return resolved
   end
-
-  local Source, Sink, Channel = { __name = "source" }, { __name = "sink" }, { __name = "channel" }
 
   -- sending
 
@@ -207,21 +208,26 @@ function M.new(kinds, env)
     send_slow(to, e, fields, options_table)
   end
 
-  Sink.__index =
-    { send = function(self, e, fields, opts) send(self[true], e, fields, opts) end }
-  Channel.__index = {
-    send = function(self, e, fields, opts)
-      send(core.TO_CHANNEL + self[true], e, fields, opts)
-      R.pending = R.pending + 1
-    end,
-  }
-  Sink.__newindex = function() error("a sink has no fields to set", 2) end
-  Channel.__newindex, Source.__newindex = Sink.__newindex, Sink.__newindex
-  Sink.__metatable, Channel.__metatable, Source.__metatable = "sink", "channel", "source"
+  --- What a flow holds of a declaration: an empty table that cannot be written to, so that nothing a
+  --- rule does to it changes whom it speaks of. `methods` know that themselves.
+  local function handle_of(sort, name, index, methods)
+    local handle = setmetatable({}, {
+      __index = methods,
+      __newindex = function() error("a " .. sort .. " has no fields to set", 2) end,
+      __metatable = sort,
+      __tostring = function() return sort .. " '" .. name .. "'" end,
+    })
+    d.handles[handle] = { sort = sort, index = index, name = name }
+    return handle
+  end
+
+  local function sender(to)
+    return { send = function(_, e, fields, opts) send(to, e, fields, opts) end }
+  end
 
   -- sources and sinks
 
-  local function declare_kind(sort, list, kinds_of, common, class)
+  local function declare_kind(sort, list, kinds_of, common)
     local kind_names, by_name = {}, {}
     for i, kind in ipairs(kinds_of) do
       kind_names[i] = kind.name
@@ -245,25 +251,29 @@ function M.new(kinds, env)
           name_of(sort, name, 2)
           local what = sort .. " '" .. name .. "'"
           local resolved = check_options(what, given, kind, common, 2)
-          local handle = setmetatable({ [true] = #list + (sort == "sink" and 1 or 0) }, class)
           list[#list + 1] = { name = name, kind = kind_name, options = resolved, where = where(2) }
-          d.handles[handle] = { sort = sort, index = #list, name = name }
-          return handle
+          return handle_of(sort, name, #list, sort == "sink" and sender(#list) or {})
         end
       end,
+      __newindex = function() error("a kind of " .. sort .. " is not made in a flow", 2) end,
+      __metatable = sort,
     })
   end
 
   d.handles = setmetatable({}, { __mode = "k" })
-  mw.source = declare_kind("source", d.sources, kinds.sources, SOURCE_OPTIONS, Source)
-  mw.sink = declare_kind("sink", d.sinks, kinds.sinks, SINK_OPTIONS, Sink)
+  mw.source = declare_kind("source", d.sources, kinds.sources, SOURCE_OPTIONS)
+  mw.sink = declare_kind("sink", d.sinks, kinds.sinks, SINK_OPTIONS)
 
   function mw.channel(name)
     name_of("channel", name, 2)
-    local handle = setmetatable({ [true] = #d.channels }, Channel)
+    local to = core.TO_CHANNEL + #d.channels
     d.channels[#d.channels + 1] = { name = name, where = where(2) }
-    d.handles[handle] = { sort = "channel", index = #d.channels, name = name }
-    return handle
+    return handle_of("channel", name, #d.channels, {
+      send = function(_, e, fields, opts)
+        send(to, e, fields, opts)
+        R.pending = R.pending + 1
+      end,
+    })
   end
 
   function mw.flow(given)
@@ -276,7 +286,27 @@ function M.new(kinds, env)
         choices = "at-least-once",
         doc = "the guarantee",
       },
+      {
+        name = "memory",
+        type = "size",
+        fallback = "64MiB",
+        doc = "what the rules of one shard may have",
+      },
+      { name = "timeout", type = "duration", fallback = "100ms", doc = "how long a rule may run" },
+      { name = "probation", type = "duration", doc = "how long a new version is watched" },
+      {
+        name = "rollback",
+        type = "table",
+        doc = "what a new version may not do while it is watched",
+        inside = {
+          { name = "errors", type = "number", fallback = "0.01", doc = "share of failed events, more than before" },
+          { name = "time", type = "number", fallback = "3", doc = "time of rules for an event, times that of before" },
+          { name = "events", type = "count", fallback = "100", doc = "how many events are waited for" },
+        },
+      },
     }, 2)
+    core.set_memory(resolved.memory)
+    budget.default = resolved.timeout / 1e9
     d.flow = resolved
   end
 
@@ -294,104 +324,28 @@ function M.new(kinds, env)
 
   -- rules
 
-  local function condition(what, when, level)
-    if when == nil then return nil end
-    if type(when) ~= "table" then
-      error(
-        what .. ": 'when' must be a table of fields and values, not " .. tostring(when),
-        level + 1
-      )
-    end
-    local result, any = {}, false
-    for name, v in pairs(when) do
-      if type(name) ~= "string" or name == "" then
-        error(what .. ": in 'when', a field is named by a string", level + 1)
-      end
-      local list = type(v) == "table" and v or { v }
-      if #list == 0 then error(what .. ": in 'when', '" .. name .. "' has no values", level + 1) end
-      for _, value in ipairs(list) do
-        local t = type(value)
-        if t ~= "string" and t ~= "number" and t ~= "boolean" then
-          error(
-            what
-              .. ": in 'when', '"
-              .. name
-              .. "' must be strings, numbers or booleans, not a "
-              .. t,
-            level + 1
-          )
-        end
-      end
-      result[name], any = list, true
-    end
-    if not any then
-      error(what .. ": 'when' is empty; leave it out to see every event", level + 1)
-    end
-    return result
-  end
-
-  local function key(what, by, level)
-    if by == nil or type(by) == "function" then return by end
-    local list = type(by) == "string" and { by } or by
-    if type(list) ~= "table" or #list == 0 then
-      error(what .. ": 'by' must be a field, a list of fields, or a function", level + 1)
-    end
-    for _, f in ipairs(list) do
-      if type(f) ~= "string" or f == "" then
-        error(what .. ": in 'by', a field is named by a string", level + 1)
-      end
-    end
-    return list
-  end
-
   function mw.rule(name, given, fn)
     name_of("rule", name, 2)
-    local what = "rule '" .. name .. "'"
+    local rule = rules.read(name, table_of("rule '" .. name .. "'", given, 2), fn, d, 2)
+    rule.number, rule.where = #d.rules, where(2)
+    d.rules[#d.rules + 1] = rule
+  end
+
+  function mw.capture(name, given)
+    name_of("sink", name, 2) -- a capture is one, inside
+    local what = "capture '" .. name .. "'"
     given = table_of(what, given, 2)
-    for k in pairs(given) do
-      if k ~= "from" and k ~= "by" and k ~= "when" then
-        error(
-          what
-            .. ": there is no option '"
-            .. tostring(k)
-            .. "'"
-            .. options.suggest(tostring(k), { "from", "by", "when" }),
-          2
-        )
-      end
+    local from, rest = rules.from(what, given.from, d, { source = true }, 2), {}
+    for k, v in pairs(given) do
+      if k ~= "from" then rest[k] = v end
     end
-    if type(fn) ~= "function" then
-      error(what .. ": the third argument is the function to call, not " .. tostring(fn), 2)
+    local resolved = options.check(what, rest, kinds.capture, 2)
+    resolved.format = "ndjson"
+    local sources = {}
+    for i, h in ipairs(from) do
+      sources[i] = h.index - 1
     end
-    local from, list = given.from, {}
-    if from == nil then
-      error(what .. ": the option 'from' is missing (a source, a channel, or a list of them)", 2)
-    end
-    if d.handles[from] then from = { from } end
-    if type(from) ~= "table" or #from == 0 then
-      error(what .. ": 'from' must be a source, a channel, or a list of them", 2)
-    end
-    for i, handle in ipairs(from) do
-      local h = d.handles[handle]
-      if not h or h.sort == "sink" then
-        error(
-          what
-            .. ": 'from' must hold sources and channels"
-            .. (h and ", and '" .. h.name .. "' is a sink" or ""),
-          2
-        )
-      end
-      list[i] = h
-    end
-    d.rules[#d.rules + 1] = {
-      name = name,
-      from = list,
-      by = key(what, given.by, 2),
-      when = condition(what, given.when, 2),
-      fn = fn,
-      number = #d.rules,
-      where = where(2),
-    }
+    d.captures[#d.captures + 1] = { name = name, options = resolved, where = where(2), sources = sources }
   end
 
   function mw.test(name, fn)
@@ -406,7 +360,10 @@ function M.new(kinds, env)
   mw.null = encode.null
 
   --- Marks a list, so that an empty one is written [].
-  function mw.array(t) return setmetatable(t or {}, encode.array_mark) end
+  function mw.array(t)
+    if getmetatable(t) == "array" then return t end
+    return setmetatable(t or {}, encode.array_mark)
+  end
 
   mw.decode = event.decode
 
@@ -455,10 +412,16 @@ function M.new(kinds, env)
       or "flow"
     C.mw_log(level, place, "%s", text)
   end
-  mw.log = setmetatable({}, { __call = function(_, message, fields) log(1, message, fields) end })
+  local loggers = {}
   for name, level in pairs(levels) do
-    mw.log[name] = function(message, fields) log(level, message, fields) end
+    loggers[name] = function(message, fields) log(level, message, fields) end
   end
+  mw.log = setmetatable({}, {
+    __index = loggers,
+    __call = function(_, message, fields) log(1, message, fields) end,
+    __newindex = function() error("mw.log cannot be changed", 2) end,
+    __metatable = "log",
+  })
 
   mw.env = setmetatable({}, {
     __index = function(_, name)
@@ -481,6 +444,7 @@ function M.new(kinds, env)
       return v
     end,
     __newindex = function() error("the environment cannot be changed", 2) end,
+    __metatable = "env",
   })
   mw.version = M.version
 
@@ -501,17 +465,20 @@ function M.new(kinds, env)
     "decode",
     "length",
     "dead_letters",
+    "capture",
     "version",
   }
-  setmetatable(
-    mw,
-    {
-      __index = function(_, k)
-        error("there is no mw." .. tostring(k) .. options.suggest(tostring(k), sorts), 2)
-      end,
-    }
-  )
-  return mw, d
+  setmetatable(mw, {
+    __index = function(_, k)
+      error("there is no mw." .. tostring(k) .. options.suggest(tostring(k), sorts), 2)
+    end,
+  })
+  local closed = setmetatable({}, {
+    __index = mw,
+    __newindex = function(_, k) error("mw." .. tostring(k) .. " cannot be set", 2) end,
+    __metatable = "moonweir",
+  })
+  return closed, d
 end
 
 ffi.cdef [[

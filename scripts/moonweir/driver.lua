@@ -11,6 +11,7 @@
 --- its place.
 local core = require "moonweir.core"
 local event = require "moonweir.event"
+local budget = require "moonweir.budget"
 local C, R = core.C, core.view()
 
 local M = {}
@@ -24,6 +25,9 @@ local function fail(row, rule, mark, why)
   if type(why) ~= "string" then
     why = type(why) == "table" and getmetatable(why) == nil and "an error that is a table"
       or tostring(why)
+  end
+  if why:find "not enough memory$" then
+    why = "the rules need more memory than they may have (mw.flow { memory = ... } is the limit of each shard)"
   end
   C.mw_view_fail(R, row, rule, mark, why, #why)
   R.counts[rule].failed = R.counts[rule].failed + 1
@@ -63,13 +67,14 @@ end
 --- The text that runs one rule on `row`; rule k of the table `fns`, numbered numbers[k].
 local function call_text(k, rule)
   local call = ([[
-    local mark = R.send_count
+    %slocal mark = R.send_count
     local c = R.counts[%d]
-    R.rule, R.overlaid = %d, 0
+    R.rule, R.overlaid, B[1], B[2] = %d, 0, FIRST, 0
     c.events = c.events + 1
     local ok, why = pcall(f%d, %s)
     if not ok then fail(row, %d, mark, why)
     elseif R.send_count == mark then c.filtered = c.filtered + 1 end]]):format(
+    rule.trial and ("R.tried[%d] = row\n"):format(rule.number) or "",
     rule.number,
     rule.number,
     k,
@@ -90,7 +95,9 @@ local function compile(text, rules, extra)
     names[k] = "f" .. k
     values[k] = rule.fn
   end
-  local head = "local R, pcall, new, fail, field, fns, extra = ...\n"
+  local head = "local R, pcall, new, fail, field, fns, extra, B = ...\nlocal FIRST = "
+    .. budget.FIRST
+    .. "\n"
   if #names > 0 then head = head .. "local " .. table.concat(names, ", ") .. " = unpack(fns)\n" end
   return assert(loadstring(head .. text, "=driver"))(
     R,
@@ -99,7 +106,8 @@ local function compile(text, rules, extra)
     fail,
     field,
     values,
-    extra
+    extra,
+    budget.table
   )
 end
 
@@ -222,7 +230,7 @@ local function deliver(row, mark)
       end
       local channel = to - core.TO_CHANNEL
       local new_row = C.mw_view_derive(R, line)
-      if C.mw_view_route(R, new_row, channel) == 0 then
+      if channel_rows[channel] and C.mw_view_route(R, new_row, channel) == 0 then
         R.row, R.values = new_row, R.slots + new_row * R.stride
         channel_rows[channel](new_row)
         R.row, R.values = row, R.slots + row * R.stride
@@ -248,6 +256,17 @@ local function row_function(rules)
   jit.off(run)
   return run
 end
+
+--- Whether rules on trial are among them, so that what they did is to be settled.
+local function on_trial(rules)
+  for _, rule in ipairs(rules) do
+    if rule.trial then return true end
+  end
+  return false
+end
+
+local SETTLE = "\nextra.settle(row, first)"
+local function settle(row, first) C.mw_view_settle(R, row, first) end
 
 local LOOP = [[
   return function()
@@ -280,9 +299,9 @@ local ONCE = [[
 ---@return function many, function one
 local function driver(rules)
   local list = segments(rules)
-  local extra = { deliver = deliver }
+  local extra = { deliver = deliver, settle = settle }
   if #list == 1 and not list[1].index then
-    local calls = calls_text(list[1].rules)
+    local calls = calls_text(list[1].rules) .. (on_trial(rules) and SETTLE or "")
     return compile(LOOP:format(calls), list[1].rules, extra),
       compile(ONCE:format(calls), list[1].rules, extra)
   end
@@ -295,12 +314,14 @@ local function driver(rules)
   end
   local function bounds() return R.row, R.given - 1 end
   local function pending() return R.pending > 0 end
+  local trial = on_trial(rules)
   local function many()
     local first, last = bounds()
     for row = first, last do
       local mark = begin(row)
       if mark then
         run(row)
+        if trial then settle(row, mark) end
         if pending() then deliver(row, mark) end
       end
     end
@@ -327,7 +348,13 @@ function M.build(chains, sources)
           all[#all + 1] = rule
         end
       end
-      channel_rows[i - sources - 1] = row_function(all)
+      local run = row_function(all)
+      channel_rows[i - sources - 1] = not on_trial(all) and run
+        or function(row)
+          local first = R.send_count
+          run(row)
+          settle(row, first)
+        end
     end
   end
   return drivers

@@ -10,10 +10,11 @@ local M = {}
 M.null = setmetatable({}, {
   __tostring = function() return "null" end,
   __newindex = function() error("mw.null cannot be changed", 2) end,
+  __metatable = "null",
 })
 
 --- Marks lists, so that an empty one is written [] (an unmarked empty table is written {}).
-M.array_mark = { __name = "array" }
+M.array_mark = { __name = "array", __metatable = "array" }
 
 --- Set by event.lua: the JSON of an event or of a part of one; nil when the value is neither.
 M.view_text = function() return nil end

@@ -23,7 +23,12 @@ local function stages_of(rules, sort, index, merge)
         stages[#stages + 1] = stage
       end
       stage.by = stage.by or rule.by
-      stage.rules[#stage.rules + 1] = { fn = rule.fn, number = rule.number, when = rule.when }
+      stage.rules[#stage.rules + 1] = {
+        fn = rule.fn,
+        number = rule.number,
+        when = rule.when,
+        trial = rule.trial,
+      }
     end
   end
   return stages
@@ -77,7 +82,7 @@ end
 function M.plain(d, chains)
   local rules, plain_chains = {}, {}
   for i, rule in ipairs(d.rules) do
-    rules[i] = { name = rule.name, where = rule.where }
+    rules[i] = { name = rule.name, where = rule.where, trial = rule.trial }
   end
   for i, stages in ipairs(chains) do
     plain_chains[i] = {}
@@ -102,6 +107,7 @@ function M.plain(d, chains)
     dead = d.dead,
     sources = list(d.sources),
     sinks = list(d.sinks),
+    captures = list(d.captures),
     channels = list(d.channels),
     rules = list(rules),
     chains = list(plain_chains),

@@ -6,6 +6,8 @@ local declare = require "moonweir.declare"
 local sandbox = require "moonweir.sandbox"
 local graph = require "moonweir.graph"
 local driver = require "moonweir.driver"
+local budget = require "moonweir.budget"
+local trial = require "moonweir.trial"
 local C, R = core.C, core.view()
 
 local M = {}
@@ -21,49 +23,54 @@ jit.opt.start(
   "maxmcode=65536"
 )
 
+--- Seconds that a flow may take to be loaded, of processor time.
+local LOAD_SECONDS = 2
+
 local declared, chains
 
-local function read_file(path)
-  local file, why = M.open_file(path, "rb")
-  if not file then return nil, why end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-M.open_file = io.open
+--- C's: the text of a file (nil and why not), and source text with a budget put in.
+local read_file, add_budget
 
 local function load_text(text, path, env)
   if text:byte(1) == 27 then
     error(path .. ": bytecode is not accepted: a flow is Lua source", 0)
   end
+  -- compiled as it is first, so that errors are about what is written there
   local fn, why = load(text, "@" .. path, "t", env)
+  if fn then fn, why = add_budget(text, path) end
   if not fn then error(why, 0) end
-  return fn
+  return assert(load(fn, "@" .. path, "t", env))()(budget.table)
 end
 
 --- Loads a flow. `kinds` is JSON; errors are raised as text that begins with file:line.
+---@param host { read_file: function, add_budget: function }  C's
 ---@return string graph as JSON
-function M.load(path, kinds_text, env, version)
+function M.load(path, kinds_text, env, version, host)
+  read_file, add_budget = host.read_file, host.add_budget
   declare.version = version
   local mw, d = declare.new(assert(event.decode_text(kinds_text)), env)
   local folder = path:match "^(.*/)[^/]*$" or ""
-  d.files = { path }
   local environment = sandbox.environment(mw, function(name, flow_env)
+    if name:find("..", 1, true) or name:find "[^%w_%-%.]" then
+      error("a module is named by letters, digits, '_', '-' and '.', not '" .. name .. "'", 3)
+    end
     local file = folder .. name:gsub("%.", "/") .. ".lua"
     local text, why = read_file(file)
     if not text then error("cannot load module '" .. name .. "': " .. tostring(why), 3) end
-    d.files[#d.files + 1] = file
     return load_text(text, file, flow_env)(name)
   end)
   local text, why = read_file(path)
   if not text then error("cannot read the flow: " .. tostring(why), 0) end
+  budget.begin("loading the flow", LOAD_SECONDS)
   load_text(text, path, environment)()
   if #d.sources == 0 then error(path .. ":1: the flow declares no source", 0) end
   declared = d
+  trial.resolve(d)
+  for _, rule in ipairs(d.rules) do
+    budget.limits[rule.number] = rule.timeout
+  end
   chains = graph.chains(d, R.shards == 1)
-  local plain = graph.plain(d, chains)
-  plain.files = setmetatable(d.files, encode.array_mark)
-  return encode.encode_text(plain)
+  return encode.encode_text(graph.plain(d, chains))
 end
 
 --- Makes the drivers. After load; on a shard that will run them.
@@ -83,6 +90,7 @@ function M.keyers()
           and function()
             for row = R.row, R.given - 1 do
               R.row, R.values = row, R.slots + row * R.stride
+              budget.refill()
               local ok, key = pcall(by, event.new(row, R.generation))
               if not ok then
                 local why = "in the key of a rule: " .. tostring(key)

@@ -1,5 +1,6 @@
 --- The environment of a flow: what a rule may use, and nothing else. No os, io, ffi, debug, jit, no
---- way to load bytecode, no raw access to what events are made of.
+--- way to load bytecode, no raw access to what events are made of, and nothing that rules share and
+--- could change.
 local event = require "moonweir.event"
 
 local M = {}
@@ -29,22 +30,54 @@ local function safe_setmetatable(t, mt)
   return setmetatable(t, mt)
 end
 
+--- Raw access to plain tables only: what the router hands out is closed.
 local function raw(name, f)
   return function(t, ...)
-    if event.is_view(t) then error(name .. " cannot be used on an event", 2) end
+    local mt = type(t) == "table" and getmetatable(t)
+    if event.is_view(t) or type(mt) == "string" and mt ~= "array" then
+      error(name .. " cannot be used on " .. (event.is_view(t) and "an event" or "what the router hands out"), 2)
+    end
     return f(t, ...)
   end
+end
+
+--- `tostring` without addresses, which differ from run to run.
+local function safe_tostring(v)
+  local kind = type(v)
+  if kind == "function" or kind == "thread" or kind == "userdata" then return kind end
+  if kind == "table" and not event.is_view(v) then
+    local mt = getmetatable(v)
+    if type(mt) ~= "table" or rawget(mt, "__tostring") == nil then
+      return type(mt) == "string" and tostring(v) or "table"
+    end
+  elseif kind == "table" then
+    return "event"
+  end
+  return tostring(v)
+end
+
+--- What a table says, and no way to change it: nobody's rules can change what others call.
+local function closed(name, t)
+  return setmetatable({}, {
+    __index = t,
+    __newindex = function(_, k)
+      error("'" .. name .. "." .. tostring(k) .. "' cannot be set: it is shared by all rules", 2)
+    end,
+    __metatable = name,
+  })
 end
 
 --- A fresh environment.
 ---@param mw table  the module that `require "moonweir"` gives
 ---@param load_module fun(name: string, env: table): any
 function M.environment(mw, load_module)
+  local strings = copy(string, { dump = true })
+  getmetatable("").__index = strings
   local env = {
     assert = assert,
     error = error,
     type = type,
-    tostring = tostring,
+    tostring = safe_tostring,
     tonumber = tonumber,
     select = select,
     unpack = unpack,
@@ -58,25 +91,39 @@ function M.environment(mw, load_module)
     rawget = raw("rawget", rawget),
     rawset = raw("rawset", rawset),
     rawequal = rawequal,
-    math = copy(math, { random = true, randomseed = true }),
-    string = copy(string, { dump = true }),
-    table = copy(table),
-    bit = copy(bit),
-    coroutine = copy(coroutine),
+    math = closed("math", copy(math, { random = true, randomseed = true })),
+    string = closed("string", strings),
+    table = closed("table", copy(table)),
+    bit = closed("bit", copy(bit)),
+    coroutine = closed("coroutine", copy(coroutine)),
     _VERSION = _VERSION,
   }
-  env._G = env
+  local globals = setmetatable({}, {
+    __index = env,
+    __newindex = function(_, k)
+      error(
+        "'"
+          .. tostring(k)
+          .. "' is not declared: write 'local "
+          .. tostring(k)
+          .. "' (globals would be shared by all rules)",
+        2
+      )
+    end,
+    __metatable = "globals",
+  })
+  env._G = globals
   local loaded = { moonweir = mw }
   env.require = function(name)
     if type(name) ~= "string" then error("require wants the name of a module", 2) end
     if loaded[name] == nil then
-      local value = load_module(name, env)
+      local value = load_module(name, globals)
       loaded[name] = value == nil and true or value
     end
     return loaded[name]
   end
   env.print = function() error("a rule has no terminal: use mw.log.info(...)", 2) end
-  return env
+  return globals
 end
 
 return M

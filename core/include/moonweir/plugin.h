@@ -47,6 +47,16 @@ typedef struct mw_source_kind {
     void (*decided)(mw_source *s, mw_batch *b);
     /* Take nothing new in; call mw_source_finished as soon as nothing more will be given. */
     void (*drain)(mw_source *s);
+    /* Whether an instance can go on, with its connections and all, when a new version of the flow
+     * declares the source with other options; 0: another instance takes its place. Any thread.
+     * NULL: it never can. */
+    int (*can_change)(mw_config *before, mw_config *after);
+    /* s->config is the new one. What was given before may be in flight with the old one, which
+     * stays until it is not. */
+    void (*change)(mw_source *s);
+    /* A duplicate of the listening socket, for the instance that takes its place and listens at the
+     * same address; -1 when there is none. May be NULL. */
+    int (*hand_over)(mw_source *s);
     /* Frees self. No batch of it is in flight. libuv handles must be closed with uv_close; the loop
      * runs on until they are. */
     void (*close)(mw_source *s);
@@ -61,6 +71,8 @@ struct mw_source {
     uv_loop_t *loop;
     unsigned shard, shards;
     int once; /* end at the end of what is there now, as if nothing more would come */
+    int inherited; /* in open: a listening socket from the instance before; -1: none. What open does
+                    * not take over, by setting it to -1, is closed */
     int wants_decision;
     void *self; /* the kind's own */
 };
@@ -126,9 +138,7 @@ typedef struct mw_list {
     mw_batch *batch;
     uint64_t sequence; /* of the batch at its source: with the source's name and the piece's number,
                           a stable identity */
-    uint32_t sink;     /* the router's own, like the next two */
-    uint32_t source;
-    int ordered;
+    int ordered;       /* the router's own */
     uint32_t count;
     size_t bytes; /* of all pieces */
     mw_piece pieces[];
@@ -146,7 +156,8 @@ typedef struct mw_sink_kind {
     void (*flush)(mw_sink *k);
     /* The flow ends: deliver what is waiting without regard to batching. May be NULL. */
     void (*drain)(mw_sink *k);
-    /* Frees self; every list was answered (or the run failed). */
+    /* Frees self. Lists that were not answered are no business of it any more: they are not to be
+     * answered now or later. */
     void (*close)(mw_sink *k);
 } mw_sink_kind;
 

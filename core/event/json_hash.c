@@ -1,0 +1,18 @@
+/* json_hash.c: keys: the hash of a value. See json.h. */
+#include "base/hash.h"
+#include "event/json.h"
+
+uint64_t mw_json_hash(const mw_value *v)
+{
+    if (v->kind == MW_ABSENT) return 0;
+    if (v->kind != MW_ESCAPED) {
+        size_t len = v->len;
+        if (v->kind == MW_OBJECT) len = mw_json_value(v->text, v->len).len;
+        return mw_hash(v->text, len);
+    }
+    mw_buffer plain = {0};
+    mw_json_unescape(&plain, v->text, v->len);
+    uint64_t h = mw_hash(plain.bytes ? plain.bytes : "", plain.len);
+    mw_buffer_close(&plain);
+    return h;
+}

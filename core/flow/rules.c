@@ -1,0 +1,123 @@
+/* rules.c: the rules of one version on one shard: a Lua state with its view, and what is kept for
+ * each stage of a chain. */
+#include "flow/flow_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int32_t learn_path(mw_paths *paths, const char *name)
+{
+    int32_t path = MW_PATH_ROOT;
+    for (; *name; name += *name == '.') {
+        size_t len = strcspn(name, ".");
+        path = mw_paths_key(paths, path, name, len);
+        mw_assert(path >= 0);
+        name += len;
+    }
+    return path;
+}
+
+static void open_stages(mw_rules *r)
+{
+    const mw_graph *g = &r->version->graph;
+    r->stage_orders = calloc(g->chain_count + 1, sizeof *r->stage_orders);
+    r->key_paths = calloc(g->chain_count + 1, sizeof *r->key_paths);
+    mw_assert(r->stage_orders && r->key_paths);
+    for (uint32_t i = 0; i < g->chain_count; i++) {
+        r->key_paths[i] = calloc(g->chains[i].count + 1, sizeof **r->key_paths);
+        r->stage_orders[i] = calloc(g->chains[i].count + 1, sizeof **r->stage_orders);
+        mw_assert(r->key_paths[i] && r->stage_orders[i]);
+        for (uint32_t j = 0; j < g->chains[i].count; j++) {
+            const mw_stage *stage = &g->chains[i].stages[j];
+            int32_t *paths = r->key_paths[i][j] = calloc(stage->by_count + 1, sizeof *paths);
+            r->stage_orders[i][j] = calloc(r->version->shards, sizeof(mw_stage_order));
+            mw_assert(paths && r->stage_orders[i][j]);
+            for (uint32_t k = 0; k < stage->by_count; k++)
+                paths[k] = learn_path(&r->paths, stage->by[k]);
+        }
+    }
+}
+
+/* The keys of canaries, which decide for a share of them. */
+static void open_trials(mw_rules *r)
+{
+    const mw_graph *g = &r->version->graph;
+    for (uint32_t i = 0; i < g->rule_count; i++)
+        for (uint32_t k = 0; k < g->trials[i].by_count; k++)
+            mw_trials_key(r->view.trials, i, learn_path(&r->paths, g->trials[i].by[k]));
+}
+
+static void open_view(mw_rules *r)
+{
+    const mw_graph *g = &r->version->graph;
+    mw_paths_init(&r->paths);
+    mw_view_init(&r->view, &r->paths);
+    r->view.shards = r->version->shards;
+    r->view.host = r;
+    r->view.route = mw_run_route;
+    r->view.dead_letter = mw_dead_letter_of_row;
+    r->view.meta = mw_meta_write;
+    r->view.counts = calloc(g->rule_count + 1, sizeof *r->view.counts);
+    r->projectors = calloc(g->source_count + 1, sizeof *r->projectors);
+    r->counters = calloc(g->rule_count + 1, sizeof *r->counters);
+    r->list_counts = calloc(g->sink_count, sizeof *r->list_counts);
+    r->lists = calloc(g->sink_count, sizeof *r->lists);
+    mw_assert(r->view.counts && r->projectors && r->counters && r->list_counts && r->lists);
+    for (uint32_t i = 0; i < g->source_count; i++) r->projectors[i] = mw_projector_new(&r->paths);
+    r->view.trials = mw_trials_new(g->trials, g->rule_count);
+    r->view.tried = mw_trials_tried(r->view.trials);
+}
+
+mw_status mw_rules_open(mw_rules *r, mw_version *v, const char *path, const char *kinds,
+                        mw_error *error)
+{
+    const char *graph;
+    size_t len;
+    r->version = v;
+    open_view(r);
+    r->lua = mw_lua_new(&r->view);
+    mw_status status = mw_lua_load(r->lua, path, kinds, v->files, &graph, &len, error);
+    if (status == MW_OK) status = mw_lua_build(r->lua, error);
+    if (status != MW_OK) return status;
+    open_stages(r);
+    open_trials(r);
+    return MW_OK;
+}
+
+void mw_rules_close(mw_rules *r)
+{
+    if (!r->version) return;
+    const mw_graph *g = &r->version->graph;
+    for (uint32_t i = 0; i < g->source_count; i++) mw_projector_free(r->projectors[i]);
+    for (uint32_t i = 0; r->key_paths && i < g->chain_count; i++) {
+        for (uint32_t j = 0; j < g->chains[i].count; j++) {
+            free(r->key_paths[i][j]);
+            free(r->stage_orders[i][j]);
+        }
+        free(r->key_paths[i]);
+        free(r->stage_orders[i]);
+    }
+    free(r->key_paths);
+    free(r->stage_orders);
+    free(r->projectors);
+    free(r->list_counts);
+    free(r->lists);
+    mw_lua_free(r->lua);
+    mw_trials_free(r->view.trials);
+    mw_view_close(&r->view);
+    free(r->view.counts);
+    free(r->counters);
+    mw_paths_close(&r->paths);
+    *r = (mw_rules){0};
+}
+
+void mw_rules_publish(mw_rules *r)
+{
+    for (uint32_t i = 0; i < r->version->graph.rule_count; i++) {
+        const mw_rule_count *from = &r->view.counts[i];
+        struct mw_rule_counters *to = &r->counters[i];
+        atomic_store_explicit(&to->events, (uint64_t)from->events, memory_order_relaxed);
+        atomic_store_explicit(&to->filtered, (uint64_t)from->filtered, memory_order_relaxed);
+        atomic_store_explicit(&to->failed, (uint64_t)from->failed, memory_order_relaxed);
+    }
+}

@@ -1,0 +1,260 @@
+/* capture.c: what mw.capture declares: raw events into segment files, the oldest of which go when
+ * they take too much room. Not a sink of flows: the router gives it what sources read.
+ *
+ * Files are written by a thread of libuv's pool, so that the shard spends no time on it. A capture
+ * is for looking back; it must not stop what it looks at: what cannot be written is left out, and
+ * said. See event/capture.h for the format. */
+#include "base/log.h"
+#include "event/capture.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <moonweir/plugin.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static const mw_option options[] = {
+    {"keep", MW_OPT_SIZE, "1GiB", "bytes that are kept; the oldest go", NULL, NULL},
+    {"rate", MW_OPT_NUMBER, "1", "share of events that are kept, chosen by a hash of their bytes",
+     NULL, NULL},
+    {"path", MW_OPT_TEXT, NULL, "folder of the segments (default: captures/NAME in the state folder)",
+     NULL, NULL},
+    {0},
+};
+
+enum { SEGMENT_MAX = 64 << 20, SEGMENT_MIN = 64 << 10, NAME_MAX_BYTES = 64, PARTS = 512 };
+
+typedef struct capture {
+    mw_sink *sink;
+    const char *folder;
+    uint64_t keep, segment;
+    mw_list *queued, **queued_end, *writing;
+    uv_work_t work;
+    int busy, closing;
+    /* the writing thread's, while it is busy */
+    int fd;
+    uint64_t first, number, size; /* oldest segment, the one written to, and its size */
+    uint64_t written, left_out;
+    char why[256];
+} capture;
+
+/* ---- segments ---- */
+
+static void segment_path(const capture *c, uint64_t number, char *to, size_t room)
+{
+    snprintf(to, room, "%s/%012llu%s", c->folder, (unsigned long long)number, MW_CAPTURE_SUFFIX);
+}
+
+static uint64_t size_of(const capture *c, uint64_t number)
+{
+    char path[4096];
+    struct stat st;
+    segment_path(c, number, path, sizeof path);
+    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static void drop_oldest(capture *c)
+{
+    char path[4096];
+    uint64_t total = 0;
+    for (uint64_t n = c->first; n <= c->number; n++) total += size_of(c, n);
+    for (; total > c->keep && c->first < c->number; c->first++) {
+        total -= size_of(c, c->first);
+        segment_path(c, c->first, path, sizeof path);
+        unlink(path);
+    }
+}
+
+static int next_segment(capture *c)
+{
+    char path[4096];
+    if (c->fd >= 0) close(c->fd), c->fd = -1;
+    segment_path(c, c->number + 1, path, sizeof path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return -1;
+    if (write(fd, MW_CAPTURE_MAGIC, MW_CAPTURE_MAGIC_BYTES) != MW_CAPTURE_MAGIC_BYTES) {
+        close(fd);
+        return -1;
+    }
+    c->fd = fd, c->number++, c->size = MW_CAPTURE_MAGIC_BYTES;
+    drop_oldest(c);
+    return 0;
+}
+
+/* ---- writing: in a thread of the pool ---- */
+
+static int write_all(capture *c, struct iovec *parts, int count, size_t total)
+{
+    size_t done = 0;
+    while (done < total) {
+        ssize_t n = writev(c->fd, parts, count);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) break;
+        done += (size_t)n;
+        for (; count && (size_t)n >= parts->iov_len; parts++, count--) n -= (ssize_t)parts->iov_len;
+        if (count) parts->iov_base = (char *)parts->iov_base + n, parts->iov_len -= (size_t)n;
+    }
+    if (done == total) {
+        c->size += total, c->written += total;
+        return 0;
+    }
+    snprintf(c->why, sizeof c->why, "%s", strerror(errno));
+    if (ftruncate(c->fd, (off_t)c->size) != 0 || lseek(c->fd, (off_t)c->size, SEEK_SET) < 0)
+        close(c->fd), c->fd = -1; /* a torn record ends a segment */
+    return -1;
+}
+
+static void write_some(capture *c, const mw_list *l, uint32_t from, uint32_t count)
+{
+    struct iovec parts[3 * PARTS];
+    mw_capture_head heads[PARTS];
+    size_t total = 0;
+    int n = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const mw_piece *p = &l->pieces[from + i];
+        heads[i] = (mw_capture_head){
+            .magic = MW_CAPTURE_RECORD, .about_len = p->options_len, .len = p->len};
+        heads[i].hash = mw_capture_hash(p->options, p->options_len, p->text, p->len);
+        parts[n++] = (struct iovec){&heads[i], sizeof heads[i]};
+        parts[n++] = (struct iovec){(char *)p->options, p->options_len};
+        parts[n++] = (struct iovec){(char *)p->text, p->len};
+        total += sizeof heads[i] + p->options_len + p->len;
+    }
+    if ((c->fd < 0 || c->size + total > c->segment) && next_segment(c) != 0) {
+        snprintf(c->why, sizeof c->why, "%s", strerror(errno));
+        c->left_out += count;
+    } else if (write_all(c, parts, n, total) != 0) {
+        c->left_out += count;
+    }
+}
+
+static void write_thread(uv_work_t *work)
+{
+    capture *c = work->data;
+    for (const mw_list *l = c->writing; l; l = l->next)
+        for (uint32_t i = 0; i < l->count; i += PARTS)
+            write_some(c, l, i, l->count - i < PARTS ? l->count - i : PARTS);
+}
+
+/* ---- the sink ---- */
+
+static void start_writing(capture *c);
+
+static void end(capture *c)
+{
+    if (c->fd >= 0) close(c->fd);
+    free(c);
+}
+
+static void on_written(uv_work_t *work, int status)
+{
+    capture *c = work->data;
+    mw_list *l = c->writing;
+    (void)status;
+    c->busy = 0, c->writing = NULL;
+    if (c->closing) {
+        end(c);
+        return;
+    }
+    mw_sink_wrote(c->sink, c->written);
+    if (c->left_out) {
+        mw_log(MW_WARN, c->sink->name, "%llu records could not be captured: %s",
+               (unsigned long long)c->left_out, c->why);
+        mw_sink_retried(c->sink, c->why);
+    } else {
+        mw_sink_recovered(c->sink);
+    }
+    c->written = c->left_out = 0;
+    for (mw_list *next; l; l = next) next = l->next, mw_sink_done(c->sink, l);
+    start_writing(c);
+}
+
+static void start_writing(capture *c)
+{
+    if (c->busy || !c->queued) return;
+    c->busy = 1;
+    c->writing = c->queued;
+    c->queued = NULL, c->queued_end = &c->queued;
+    uv_queue_work(c->sink->loop, &c->work, write_thread, on_written);
+}
+
+static void find_segments(capture *c)
+{
+    DIR *folder = opendir(c->folder);
+    struct dirent *entry;
+    c->first = UINT64_MAX;
+    while (folder && (entry = readdir(folder))) {
+        char *suffix;
+        uint64_t n = strtoull(entry->d_name, &suffix, 10);
+        if (strcmp(suffix, MW_CAPTURE_SUFFIX) != 0) continue;
+        if (n < c->first) c->first = n;
+        if (n > c->number) c->number = n;
+    }
+    if (folder) closedir(folder);
+    if (c->first == UINT64_MAX) c->first = 1;
+}
+
+static mw_status make_folder(const char *path, mw_error *error)
+{
+    char part[4096];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        mkdir(part, 0777);
+        *slash = '/';
+    }
+    if (mkdir(part, 0700) == 0 || errno == EEXIST) return MW_OK;
+    return mw_fail(error, MW_IO, "cannot make the folder '%s': %s", path, strerror(errno));
+}
+
+static mw_status open_capture(mw_sink *k, mw_error *error)
+{
+    const char *folder = mw_config_text(k->config, "path", "");
+    mw_status status = make_folder(folder, error);
+    if (status != MW_OK) return status;
+    capture *c = calloc(1, sizeof *c);
+    mw_assert(c != NULL);
+    k->self = c;
+    c->sink = k, c->folder = folder, c->fd = -1;
+    c->keep = (uint64_t)mw_config_int(k->config, "keep", 1 << 30);
+    c->segment = c->keep / 8 < SEGMENT_MAX ? c->keep / 8 : SEGMENT_MAX;
+    if (c->segment < SEGMENT_MIN) c->segment = SEGMENT_MIN;
+    c->queued_end = &c->queued;
+    c->work.data = c;
+    find_segments(c);
+    return MW_OK;
+}
+
+static void write_list(mw_sink *k, mw_list *l)
+{
+    capture *c = k->self;
+    l->next = NULL;
+    *c->queued_end = l;
+    c->queued_end = &l->next;
+}
+
+static void flush(mw_sink *k)
+{
+    start_writing(k->self);
+}
+
+static void close_capture(mw_sink *k)
+{
+    capture *c = k->self;
+    c->closing = 1;
+    if (!c->busy) end(c);
+}
+
+const mw_sink_kind mw_sink_capture = {
+    .name = "capture",
+    .options = options,
+    .open = open_capture,
+    .write = write_list,
+    .flush = flush,
+    .close = close_capture,
+};
