@@ -95,11 +95,17 @@ int mw_command_run(int argc, char **argv)
     const char *path = NULL, *shards = NULL, *state = NULL, *admin = NULL, *drain = NULL,
                *level = NULL, *probation = NULL;
     int once = 0, alone = 0, quiet = 0, no_watch = 0;
-    const mw_argument known[] = {
-        {"shards", &shards, NULL},       {"state", &state, NULL},     {"admin", &admin, NULL},
-        {"drain-timeout", &drain, NULL}, {"log-level", &level, NULL}, {"once", NULL, &once},
-        {"no-supervisor", NULL, &alone}, {"quiet", NULL, &quiet},     {"no-watch", NULL, &no_watch},
-        {"probation", &probation, NULL}, {0}};
+    const mw_argument known[] = {{"shards", &shards, NULL},
+                                 {"state", &state, NULL},
+                                 {"admin", &admin, NULL},
+                                 {"drain-timeout", &drain, NULL},
+                                 {"log-level", &level, NULL},
+                                 {"once", NULL, &once},
+                                 {"no-supervisor", NULL, &alone},
+                                 {"quiet", NULL, &quiet},
+                                 {"no-watch", NULL, &no_watch},
+                                 {"probation", &probation, NULL},
+                                 {0}};
     long shard_count = sysconf(_SC_NPROCESSORS_ONLN), drain_seconds = DRAIN_SECONDS;
     int64_t probation_ns = (int64_t)PROBATION_SECONDS * 1000000000;
     if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0)

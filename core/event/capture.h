@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define MW_CAPTURE_MAGIC "MWCAPT01"
+#define MW_CAPTURE_MAGIC  "MWCAPT01"
 #define MW_CAPTURE_SUFFIX ".mwcapture"
 enum { MW_CAPTURE_MAGIC_BYTES = 8, MW_CAPTURE_RECORD = 0x4352574d, MW_CAPTURE_LEN_MAX = 1 << 30 };
 

@@ -70,8 +70,8 @@ void mw_capture_batch(mw_shard *s, mw_batch *b, int ordered)
         uint32_t number = source->captures[i];
         double rate = mw_config_number(v->graph.sinks[number].config, "rate", 1);
         mw_sink_host *to = v->sinks[number];
-        mw_list_item *item = rate >= 1 || b->reject ? whole_block(b, to, ordered)
-                                                    : sample(b, to, ordered, rate);
+        mw_list_item *item =
+            rate >= 1 || b->reject ? whole_block(b, to, ordered) : sample(b, to, ordered, rate);
         if (item->list.count || ordered) mw_run_send_list(s, item);
         else
             free(item);

@@ -77,8 +77,8 @@ static void add_event(const mw_batch *b, const mw_event *e, mw_buffer *out)
         add_base64(out, raw, len);
 }
 
-void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage,
-                          const char *name, const char *why, size_t why_len, mw_buffer *out)
+void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage, const char *name,
+                          const char *why, size_t why_len, mw_buffer *out)
 {
     mw_source_host *home = b->owner;
     const char *partition = partition_key(b, &home->source);

@@ -190,7 +190,8 @@ static void on_ready(mw_flow *f, mw_shard *s, int bad)
     mw_reload_begin(f);
     if (f->drain_wanted) mw_flow_drain(f); /* the signal came while it opened */
     mw_log(MW_INFO, "flow", "'%s' version %s is ready (%u shards, %.1f ms)", f->version->graph.name,
-           f->version->graph.version, f->shards, (double)(mw_clock_steady_ns() - f->started_ns) / 1e6);
+           f->version->graph.version, f->shards,
+           (double)(mw_clock_steady_ns() - f->started_ns) / 1e6);
 }
 
 /* Told to run once, listeners end when all that can be read to an end was. */
@@ -226,7 +227,8 @@ static void on_fullness(mw_flow *f, int full)
 {
     unsigned before = f->full_sinks;
     f->full_sinks += full ? 1u : -1u;
-    if ((before == 0) != (f->full_sinks == 0)) mw_flow_broadcast(f, MW_MSG_FULL, f->full_sinks > 0, NULL);
+    if ((before == 0) != (f->full_sinks == 0))
+        mw_flow_broadcast(f, MW_MSG_FULL, f->full_sinks > 0, NULL);
 }
 
 static void on_message(void *self, mw_message m)

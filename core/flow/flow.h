@@ -23,9 +23,9 @@ typedef struct mw_flow_options {
     const char *state_folder;           /* NULL: .moonweir/NAME beside where it is run */
     const mw_flow_extension *extension; /* or NULL */
     unsigned shards;
-    int progress; /* a line on the terminal while it runs */
-    int once;     /* sources that follow end at the end of what is there now */
-    int watch;    /* reload when the flow's files change */
+    int progress;         /* a line on the terminal while it runs */
+    int once;             /* sources that follow end at the end of what is there now */
+    int watch;            /* reload when the flow's files change */
     int64_t probation_ns; /* how long a new version is watched, where the flow does not say */
     int64_t drain_timeout_ns;
 } mw_flow_options;

@@ -2,12 +2,12 @@
  * shards, and what they host.
  *
  * The way of a batch: a source gives it (source_host.c), which settles the version of the flow that
- * decides it; its shard, or for large batches the shard with the least to do, splits it and projects
- * the fields (prepare.c); rules run over it, once for each stage of the source's chain, on the
- * shards that own the keys (run.c); what they sent goes as lists to the sinks' homes (sink_host.c);
- * and when nothing holds the batch any more it goes back to its source, which moves its position
- * (delivery.c). How one version takes the place of another is in swap.c (a shard's side) and
- * reload.c (control's). */
+ * decides it; its shard, or for large batches the shard with the least to do, splits it and
+ * projects the fields (prepare.c); rules run over it, once for each stage of the source's chain, on
+ * the shards that own the keys (run.c); what they sent goes as lists to the sinks' homes
+ * (sink_host.c); and when nothing holds the batch any more it goes back to its source, which moves
+ * its position (delivery.c). How one version takes the place of another is in swap.c (a shard's
+ * side) and reload.c (control's). */
 #ifndef MW_FLOW_PRIVATE_H
 #define MW_FLOW_PRIVATE_H
 
@@ -118,9 +118,9 @@ struct mw_source_host {
     mw_source source; /* first: what the kind is handed */
     mw_source_host *next;
     mw_shard *shard;
-    mw_version *version; /* that decides what it gives */
-    uint32_t index;      /* of its declaration in that version */
-    mw_version *origin;  /* whose configuration it works by */
+    mw_version *version;  /* that decides what it gives */
+    uint32_t index;       /* of its declaration in that version */
+    mw_version *origin;   /* whose configuration it works by */
     mw_source_host *heir; /* takes its place when it is closed, and does not start before */
     int open, started, full, ended, empty, draining;
     uint64_t closed_ms; /* its loop's time; it is freed when its handles surely are */
@@ -162,7 +162,7 @@ struct mw_sink_host {
     int64_t deadline_ns; /* of leaving; steady */
     uint64_t closed_ms;
     mw_list_item *oldest, *newest; /* handed to the kind, or kept, and not answered */
-    int released; /* no list can come any more */
+    int released;                  /* no list can come any more */
     int open, full, dirty, failing;
     int selects; /* `only` or `without` are given */
     size_t queued, queue_max;
@@ -216,10 +216,10 @@ struct mw_version {
     mw_files *files; /* borrowed */
     mw_graph graph;
     unsigned shards;
-    mw_rules *rules;              /* one a shard; NULL once it is retired */
-    mw_source_host **sources;     /* [source * shards + shard]; NULL where it does not live */
+    mw_rules *rules;          /* one a shard; NULL once it is retired */
+    mw_source_host **sources; /* [source * shards + shard]; NULL where it does not live */
     mw_sink_host **sinks;
-    uint64_t *first; /* [source * shards + shard]: number of the source's first batch of it */
+    uint64_t *first;   /* [source * shards + shard]: number of the source's first batch of it */
     mw_tally *tallies; /* by shard */
     _Atomic unsigned marked; /* shards that have passed the mark */
     _Atomic int over;        /* the version before is decided, all of it */
@@ -266,8 +266,8 @@ struct mw_flow {
     pthread_mutex_t partitions_lock;
     mw_partition *partitions;
     pthread_mutex_t shared_lock; /* of what the instances of a source share */
-    mw_version *version; /* the one that is live; older ones, not retired yet, behind it */
-    mw_totals gone;                /* counts of hosts that were closed */
+    mw_version *version;         /* the one that is live; older ones, not retired yet, behind it */
+    mw_totals gone;              /* counts of hosts that were closed */
     struct mw_reload *reload;
     /* control */
     uv_loop_t *loop;

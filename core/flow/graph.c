@@ -172,7 +172,8 @@ static void read_captures(mw_graph *g, mw_value list, const mw_kinds *kinds,
         mw_value v = element(list, i), from = member(v, "sources"), options = member(v, "options");
         mw_declared *d = &g->sinks[first + i];
         mw_buffer json = {0}, path = {0};
-        *d = (mw_declared){.name = text(g, member(v, "name")), .where = text(g, member(v, "where"))};
+        *d =
+            (mw_declared){.name = text(g, member(v, "name")), .where = text(g, member(v, "where"))};
         mw_buffer_append(&json, options.text, options.len);
         if (member(options, "path").kind == MW_ABSENT) {
             mw_buffer_format(&path, "%s/captures/%s", state_folder, d->name);

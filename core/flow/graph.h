@@ -49,8 +49,8 @@ typedef struct mw_graph {
     const char *name;             /* of the flow */
     char version[20];             /* a hash of the flow's files (mw_files_version) */
     mw_declared *sources, *sinks; /* sinks[0] is that of the dead letters; the last are captures */
-    uint32_t source_count, sink_count, capture_count, rule_count, channel_count, chain_count, test_count,
-        warning_count;
+    uint32_t source_count, sink_count, capture_count, rule_count, channel_count, chain_count,
+        test_count, warning_count;
     const char **rule_names;
     mw_trial *trials; /* by rule */
     mw_probation probation;

@@ -187,9 +187,9 @@ static void trials(const mw_flow *f, mw_buffer *out)
         if (!g->trials[i].on) continue;
         mw_version_trial(f->version, i, &compared, differs);
         for (unsigned k = 0; k < MW_DIFFERENCES; k++)
-            mw_buffer_format(out, "moonweir_trial_differences_total{rule=\"%s\",kind=\"%s\"} %llu\n",
-                             g->rule_names[i], mw_difference_name(k),
-                             (unsigned long long)differs[k]);
+            mw_buffer_format(
+                out, "moonweir_trial_differences_total{rule=\"%s\",kind=\"%s\"} %llu\n",
+                g->rule_names[i], mw_difference_name(k), (unsigned long long)differs[k]);
     }
 }
 
@@ -220,8 +220,8 @@ static void versions(const mw_flow *f, mw_buffer *out)
 void mw_flow_metrics(const mw_flow *f, mw_buffer *out)
 {
     head(out, "moonweir_flow_info", "gauge", "The flow and its version.");
-    mw_buffer_format(out, "moonweir_flow_info{flow=\"%s\",version=\"%s\"} 1\n", f->version->graph.name,
-                     f->version->graph.version);
+    mw_buffer_format(out, "moonweir_flow_info{flow=\"%s\",version=\"%s\"} 1\n",
+                     f->version->graph.name, f->version->graph.version);
     sources(f, out, "moonweir_source_events_total", "counter",
             "Events whose consequences are all safe.", source_events);
     sources(f, out, "moonweir_source_bytes_total", "counter", "Bytes read.", source_bytes);

@@ -9,7 +9,8 @@
 #include <stdio.h>
 
 enum { WINDOW_MS = 250, WINDOWS_BEYOND = 2 };
-static const double ns_always_allowed = 2000; /* for an event: what noise can make of a cheap rule */
+static const double ns_always_allowed =
+    2000; /* for an event: what noise can make of a cheap rule */
 
 typedef struct work {
     uint64_t decided, failed, rule_ns;
@@ -80,8 +81,9 @@ void mw_probation_begin(mw_reload *r, const mw_version *before)
     r->probation.until_ns = mw_clock_steady_ns() + time_ns;
     r->probation.decided = r->probation.rule_ns = 0;
     r->probation.errors_before = was.decided ? (double)was.failed / (double)was.decided : 0;
-    r->probation.ns_before =
-        was.decided >= limits.events && was.decided ? (double)was.rule_ns / (double)was.decided : -1;
+    r->probation.ns_before = was.decided >= limits.events && was.decided
+                                 ? (double)was.rule_ns / (double)was.decided
+                                 : -1;
     uv_timer_start(&r->probation.timer, on_window, WINDOW_MS, WINDOW_MS);
 }
 

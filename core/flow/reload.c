@@ -276,7 +276,8 @@ static void on_swapped(mw_reload *r, mw_version *v)
     mw_version *before = f->version;
     if (--r->waiting > 0) return;
     mw_version_record *old = record_of(r, before->number);
-    if (old && strcmp(old->verdict, "live") == 0) snprintf(old->verdict, sizeof old->verdict, "replaced");
+    if (old && strcmp(old->verdict, "live") == 0)
+        snprintf(old->verdict, sizeof old->verdict, "replaced");
     v->next = before;
     v->before = NULL;
     f->version = v;
@@ -466,8 +467,8 @@ static void go_back(mw_reload *r, const char *why, mw_reload_done done, void *se
         from->good = 0;
     }
     mw_count(&r->rolled_back, 1);
-    mw_log(MW_WARN, "reload", "version %s is rolled back to %s: %s", r->flow->version->graph.version,
-           to->hash, why);
+    mw_log(MW_WARN, "reload", "version %s is rolled back to %s: %s",
+           r->flow->version->graph.version, to->hash, why);
     wait_for(&r->waiters, done, self);
     begin_load(r, to->files, why);
 }
@@ -510,8 +511,8 @@ void mw_reload_open(mw_flow *f)
 void mw_reload_begin(mw_flow *f)
 {
     mw_reload *r = f->reload;
-    mw_version_record *record = remember(r, f->version->number, f->version->graph.version,
-                                         f->version->files);
+    mw_version_record *record =
+        remember(r, f->version->number, f->version->graph.version, f->version->files);
     snprintf(record->verdict, sizeof record->verdict, "live");
     if (r->watch) mw_watch_files(r->watch, f->version->files);
 }

@@ -1,5 +1,5 @@
-/* report.c: what a reload did, which versions there were, and how the flow is: as JSON and as a line
- * of the log. See reload.h. */
+/* report.c: what a reload did, which versions there were, and how the flow is: as JSON and as a
+ * line of the log. See reload.h. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "flow/reload.h"
@@ -84,10 +84,12 @@ void mw_report_write(mw_reload *r, const mw_version *v, const mw_version *before
     mw_buffer_format(out, ",\"tests\":%u,\"load_ms\":%.3f,\"swap_us\":[", r->tests,
                      (double)(r->loaded_ns - r->began_ns) / 1e6);
     for (unsigned i = 0; i < f->shards; i++)
-        mw_buffer_format(out, "%s%.1f", i ? "," : "", (double)mw_counted(&f->shard[i].swap_ns) / 1e3);
+        mw_buffer_format(out, "%s%.1f", i ? "," : "",
+                         (double)mw_counted(&f->shard[i].swap_ns) / 1e3);
     mw_buffer_text(out, "],\"hold_us\":[");
     for (unsigned i = 0; i < f->shards; i++)
-        mw_buffer_format(out, "%s%.1f", i ? "," : "", (double)mw_counted(&f->shard[i].hold_ns) / 1e3);
+        mw_buffer_format(out, "%s%.1f", i ? "," : "",
+                         (double)mw_counted(&f->shard[i].hold_ns) / 1e3);
     mw_buffer_text(out, "]");
     add_fates(out, "sources", sources_of(v), sources_of(before), 0);
     add_fates(out, "sinks", sinks_of(v), sinks_of(before), 1);
@@ -198,11 +200,10 @@ void mw_flow_status(const mw_flow *f, mw_buffer *out)
                      f->version->number, f->shards,
                      (double)(mw_clock_steady_ns() - f->started_ns) / 1e9,
                      r->probation.on ? "true" : "false");
-    mw_buffer_format(out,
-                     ",\"in\":%llu,\"out\":%llu,\"filtered\":%llu,\"dead\":%llu,\"lag_bytes\":%llu",
-                     (unsigned long long)t.in, (unsigned long long)t.out,
-                     (unsigned long long)t.filtered, (unsigned long long)t.dead,
-                     (unsigned long long)t.lag_bytes);
+    mw_buffer_format(
+        out, ",\"in\":%llu,\"out\":%llu,\"filtered\":%llu,\"dead\":%llu,\"lag_bytes\":%llu",
+        (unsigned long long)t.in, (unsigned long long)t.out, (unsigned long long)t.filtered,
+        (unsigned long long)t.dead, (unsigned long long)t.lag_bytes);
     mw_buffer_format(out, ",\"reloads\":{\"accepted\":%llu,\"refused\":%llu,\"rolled_back\":%llu}",
                      (unsigned long long)mw_counted(&r->accepted),
                      (unsigned long long)mw_counted(&r->refused),

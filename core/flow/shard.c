@@ -239,16 +239,15 @@ static mw_status open_first(mw_shard *s)
 {
     mw_flow *f = s->flow;
     mw_version *v = f->version;
-    mw_status status = mw_rules_open(&v->rules[s->index], v, f->options.path, f->kinds_json.bytes,
-                                     &s->error);
+    mw_status status =
+        mw_rules_open(&v->rules[s->index], v, f->options.path, f->kinds_json.bytes, &s->error);
     s->version = v;
     return status == MW_OK ? mw_swap_open(s, v, &s->error) : status;
 }
 
 static void free_hosts(mw_shard *s)
 {
-    for (mw_source_host *h = s->sources, *next; h; h = next)
-        next = h->next, mw_source_host_free(h);
+    for (mw_source_host *h = s->sources, *next; h; h = next) next = h->next, mw_source_host_free(h);
     for (mw_sink_host *h = s->sinks, *next; h; h = next) next = h->next, mw_sink_host_free(h);
 }
 

@@ -278,4 +278,3 @@ void mw_sink_wrote(mw_sink *k, uint64_t bytes)
 {
     mw_count(&host_of(k)->bytes, bytes);
 }
-

@@ -21,9 +21,9 @@ void mw_sink_identify(mw_sink *k, const mw_list *l, const mw_piece *p, char *to,
         snprintf(to, room, "%s/%s/%s/%llu/%u/%llu", k->flow, k->name, partition->key,
                  (unsigned long long)b->position, p->event, (unsigned long long)place);
     else /* what cannot be read again is told apart by when the router was started */
-        snprintf(to, room, "%s/%s/%s/%llx/%llu/%llu", k->flow, k->name,
-                 home->source.name, (unsigned long long)f->started_wall_ns,
-                 (unsigned long long)l->sequence, (unsigned long long)place);
+        snprintf(to, room, "%s/%s/%s/%llx/%llu/%llu", k->flow, k->name, home->source.name,
+                 (unsigned long long)f->started_wall_ns, (unsigned long long)l->sequence,
+                 (unsigned long long)place);
 }
 
 /* ---- what is written ---- */

@@ -27,13 +27,16 @@ static mw_source_host *forerunner(const mw_source_host *h)
 
 /* A socket that listens at the same address goes from one to the other, so that nobody who connects
  * meanwhile is refused. */
+static const char *address_of(mw_config *c)
+{
+    return mw_config_text(c, "listen", mw_config_text(c, "path", ""));
+}
+
 static void inherit(mw_source_host *h)
 {
     mw_source_host *was = forerunner(h);
-    const char *listen = mw_config_text(h->source.config, "listen", NULL);
-    if (!was || !listen || was->source.kind != h->source.kind || !was->source.kind->hand_over)
-        return;
-    if (strcmp(mw_config_text(was->source.config, "listen", ""), listen) != 0) return;
+    if (!was || was->source.kind != h->source.kind || !was->source.kind->hand_over) return;
+    if (strcmp(address_of(was->source.config), address_of(h->source.config)) != 0) return;
     h->source.inherited = was->source.kind->hand_over(&was->source);
     *h->shared = *was->shared;
 }

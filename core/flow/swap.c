@@ -2,8 +2,8 @@
  *
  * A mark passes through every shard: what its sources give from then on is for the new version, and
  * waits. When all shards are marked and the rules of the version before have run over everything
- * that was given before the mark (the tallies tell), each shard swaps: the same cut for all, between
- * two events, and every event is decided by one version. What is in flight to sinks goes on
+ * that was given before the mark (the tallies tell), each shard swaps: the same cut for all,
+ * between two events, and every event is decided by one version. What is in flight to sinks goes on
  * meanwhile; the old version is freed when nothing of it is in flight. */
 #include "base/clock.h"
 #include "flow/flow_private.h"
@@ -150,8 +150,7 @@ void mw_swap_look(mw_shard *s)
     if (atomic_exchange(&v->over, 1)) return; /* another shard saw it first, and tells */
     for (unsigned i = 0; i < v->shards; i++)
         if (i != s->index)
-            mw_post_send(s->flow->post, s->index, i,
-                         (mw_message){.kind = MW_MSG_SWAP, .body = v});
+            mw_post_send(s->flow->post, s->index, i, (mw_message){.kind = MW_MSG_SWAP, .body = v});
     mw_swap_now(s, v);
 }
 

@@ -29,8 +29,8 @@ struct mw_watch {
     folder *folders[FOLDERS_MAX];
     unsigned folder_count;
     uv_timer_t settle, look;
-    uint64_t first_ms; /* of a burst; 0: there is none */
-    int handles, closing;
+    uint64_t first_ms; /* of the burst */
+    int in_burst, handles;
 };
 
 /* ---- files ---- */
@@ -50,14 +50,14 @@ static void look(mw_watch *w)
 static void on_settled(uv_timer_t *timer)
 {
     mw_watch *w = timer->data;
-    w->first_ms = 0;
+    w->in_burst = 0;
     look(w);
 }
 
 static void on_look(uv_timer_t *timer)
 {
     mw_watch *w = timer->data;
-    if (!w->first_ms) look(w);
+    if (!w->in_burst) look(w);
 }
 
 /* Something happens: it may not be all yet. */
@@ -66,7 +66,7 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
     mw_watch *w = ((folder *)event->data)->watch;
     (void)name, (void)events, (void)status;
     uint64_t now = uv_now(w->loop);
-    if (!w->first_ms) w->first_ms = now | 1;
+    if (!w->in_burst) w->in_burst = 1, w->first_ms = now;
     if (now - w->first_ms < SETTLE_MS_MAX) uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
 }
 

@@ -2,7 +2,8 @@
  * were first read.
  *
  * A flow is loaded many times (once a shard, once for its fixtures), and again when it is rolled
- * back to: all of these must see the same bytes, whatever happens on disk meanwhile. Thread: any. */
+ * back to: all of these must see the same bytes, whatever happens on disk meanwhile. Thread: any.
+ */
 #ifndef MW_FILES_H
 #define MW_FILES_H
 

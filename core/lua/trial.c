@@ -204,8 +204,8 @@ static int decides(const mw_view *v, const candidate *c, uint32_t row)
     uint64_t h = 0x6d6f6f6e; /* another hash than that of key groups, so that shares do not follow
                                 shards */
     for (uint32_t i = 0; i < c->path_count; i++) {
-        uint64_t parts[2] = {h,
-                             mw_json_hash(&v->slots[(size_t)row * v->stride + (size_t)c->paths[i]])};
+        uint64_t parts[2] = {
+            h, mw_json_hash(&v->slots[(size_t)row * v->stride + (size_t)c->paths[i]])};
         h = mw_hash(parts, sizeof parts);
     }
     return (double)(h >> 11) * 0x1p-53 < c->trial.share;

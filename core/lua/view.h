@@ -73,7 +73,7 @@ typedef struct mw_view {
     /* the rest is C's */
     mw_batch *batch;
     mw_trials *trials; /* or NULL */
-    mw_arena *arena; /* what the run allocates for the batch */
+    mw_arena *arena;   /* what the run allocates for the batch */
     mw_paths *paths;
     mw_projector *projector; /* for rows that rules made */
     uint32_t slots_room, events_room, hashes_room, matched_room, sends_max;
@@ -143,8 +143,8 @@ void mw_view_meta(mw_view *v, uint32_t row);
 /* A rule failed: its lines from `mark` on are taken back and a dead letter takes their place. */
 void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why,
                   size_t len);
-/* A row's rules have run: compares what those on trial did with what was decided, and takes back the
- * journal lines (from `first` on) of whichever does not decide. */
+/* A row's rules have run: compares what those on trial did with what was decided, and takes back
+ * the journal lines (from `first` on) of whichever does not decide. */
 void mw_view_settle(mw_view *v, uint32_t row, uint32_t first);
 /* Which of the rules of an indexed group want the row: their numbers in v->matched, ascending. */
 uint32_t mw_view_match(mw_view *v, uint32_t group, uint32_t row);

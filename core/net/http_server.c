@@ -546,6 +546,11 @@ static void on_server_closed(uv_handle_t *handle)
     if (s->closing) release_server(s);
 }
 
+void mw_http_server_change(mw_http_server *s, const mw_http_options *options)
+{
+    s->options = *options;
+}
+
 void mw_http_server_drain(mw_http_server *s)
 {
     if (s->draining) return;

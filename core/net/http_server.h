@@ -45,6 +45,8 @@ typedef struct mw_http_options {
 /* Listens on `fd`, a bound socket, which it takes over. */
 mw_status mw_http_server_open(mw_http_server **s, uv_loop_t *loop, int fd,
                               const mw_http_options *options, mw_error *error);
+/* Other limits, from the next request or connection on. */
+void mw_http_server_change(mw_http_server *s, const mw_http_options *options);
 /* Accepts no more; connections close as they are answered, idle ones at once. */
 void mw_http_server_drain(mw_http_server *s);
 /* Closes everything; frees itself when the loop has run. */

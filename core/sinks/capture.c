@@ -22,8 +22,8 @@ static const mw_option options[] = {
     {"keep", MW_OPT_SIZE, "1GiB", "bytes that are kept; the oldest go", NULL, NULL},
     {"rate", MW_OPT_NUMBER, "1", "share of events that are kept, chosen by a hash of their bytes",
      NULL, NULL},
-    {"path", MW_OPT_TEXT, NULL, "folder of the segments (default: captures/NAME in the state folder)",
-     NULL, NULL},
+    {"path", MW_OPT_TEXT, NULL,
+     "folder of the segments (default: captures/NAME in the state folder)", NULL, NULL},
     {0},
 };
 

@@ -2,6 +2,7 @@
 #include "sinks/outbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,11 +49,11 @@ static mw_status open_output(mw_sink *k, mw_error *error)
         break;
     case UV_NAMED_PIPE:
         rc = uv_pipe_init(k->loop, &o->h.pipe, 0);
-        if (rc == 0) rc = uv_pipe_open(&o->h.pipe, STDOUT_FILENO);
+        if (rc == 0) rc = uv_pipe_open(&o->h.pipe, fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
         break;
     case UV_TCP:
         rc = uv_tcp_init(k->loop, &o->h.tcp);
-        if (rc == 0) rc = uv_tcp_open(&o->h.tcp, STDOUT_FILENO);
+        if (rc == 0) rc = uv_tcp_open(&o->h.tcp, fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
         break;
     default:
         o->is_file = 1;

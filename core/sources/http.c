@@ -30,7 +30,7 @@ typedef struct http {
     mw_source *source;
     mw_http_server *server;
     const char *path;
-    int accepted, decided, draining;
+    int accepted, draining;
     mw_buffer answer;
 } http;
 
@@ -296,33 +296,48 @@ static void decided(mw_source *s, mw_batch *b)
 
 /* ---- life ---- */
 
-static mw_status listen_on(http *h, mw_error *error)
+static void read_options(http *h, mw_http_options *o)
 {
     mw_source *s = h->source;
-    mw_http_options o = {.max_body = (size_t)mw_config_int(s->config, "max_body", 16 << 20),
-                         .timeout_ms = mw_config_int(s->config, "timeout", 30000000000) / 1000000,
-                         .max_connections =
-                             (unsigned)mw_config_int(s->config, "max_connections", 10000),
-                         .on_request = on_request,
-                         .owner = h};
-    int fd = -1;
-    mw_status status = mw_source_listen(s, 0, "http://", h->path, &fd, error);
-    return status == MW_OK ? mw_http_server_open(&h->server, s->loop, fd, &o, error) : status;
+    const char *when = mw_config_text(s->config, "acknowledge", "delivered");
+    h->path = mw_config_text(s->config, "path", "/");
+    h->accepted = strcmp(when, "accepted") == 0;
+    s->wants_decision = strcmp(when, "decided") == 0;
+    *o = (mw_http_options){.max_body = (size_t)mw_config_int(s->config, "max_body", 16 << 20),
+                           .timeout_ms = mw_config_int(s->config, "timeout", 30000000000) / 1000000,
+                           .max_connections =
+                               (unsigned)mw_config_int(s->config, "max_connections", 10000),
+                           .on_request = on_request,
+                           .owner = h};
 }
 
 static mw_status open_http(mw_source *s, mw_error *error)
 {
     http *h = calloc(1, sizeof *h);
+    mw_http_options o;
+    int fd = -1;
     mw_assert(h != NULL);
     s->self = h;
     h->source = s;
-    h->path = mw_config_text(s->config, "path", "/");
-    const char *when = mw_config_text(s->config, "acknowledge", "delivered");
-    h->accepted = strcmp(when, "accepted") == 0;
-    h->decided = s->wants_decision = strcmp(when, "decided") == 0;
-    mw_status status = listen_on(h, error);
+    read_options(h, &o);
+    mw_status status = mw_source_listen(s, 0, "http://", h->path, &fd, error);
+    if (status == MW_OK) status = mw_http_server_open(&h->server, s->loop, fd, &o, error);
     if (status != MW_OK) free(h);
     return status;
+}
+
+/* All but the address: each request is read by what holds when it comes. */
+static int can_change(mw_config *before, mw_config *after)
+{
+    return strcmp(mw_config_text(before, "listen", ""), mw_config_text(after, "listen", "")) == 0;
+}
+
+static void change(mw_source *s)
+{
+    http *h = s->self;
+    mw_http_options o;
+    read_options(h, &o);
+    mw_http_server_change(h->server, &o);
 }
 
 static void start(mw_source *s)
@@ -357,5 +372,7 @@ const mw_source_kind mw_source_http = {
     .acknowledge = acknowledge,
     .decided = decided,
     .drain = drain,
+    .can_change = can_change,
+    .change = change,
     .close = close_http,
 };

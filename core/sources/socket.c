@@ -33,7 +33,7 @@ static const mw_option tcp_options[] = {
 static const mw_option unix_options[] = {
     {"path", MW_OPT_TEXT, "!", "the socket's file", NULL, NULL}, COMMON_OPTIONS};
 
-enum { SWEEP_MS = 500 };
+enum { SWEEP_MS = 500, REST_ROUNDS = 256 };
 
 typedef struct connection connection;
 
@@ -49,6 +49,7 @@ typedef struct listener {
     unsigned count, max;
     uint64_t timeout_ms;
     int is_unix, full, ended, closing, handles;
+    int handed_over; /* the socket's file is another instance's now */
 } listener;
 
 struct connection {
@@ -202,22 +203,40 @@ static mw_status remove_stale(const char *path, mw_error *error)
     return MW_OK;
 }
 
+static int bind_unix(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof a.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(a.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+/* Bound by ourselves, since libuv would remove the file whenever it closes the handle. */
 static mw_status listen_unix(listener *l, mw_error *error)
 {
     mw_error why;
-    const char *path = mw_config_text(l->source->config, "path", "");
-    mw_status status = remove_stale(path, &why);
-    if (status != MW_OK)
-        return mw_fail(error, status, "source '%s': %s", l->source->name, why.message);
-    uv_pipe_init(l->source->loop, &l->h.pipe, 0);
-    int rc = uv_pipe_bind(&l->h.pipe, path);
-    if (rc == 0) {
-        mw_log(MW_INFO, l->source->name, "listening on %s", path);
-        return MW_OK;
+    mw_source *s = l->source;
+    const char *path = mw_config_text(s->config, "path", "");
+    int fd = s->inherited;
+    s->inherited = -1;
+    if (fd < 0) {
+        mw_status status = remove_stale(path, &why);
+        if (status != MW_OK) return mw_fail(error, status, "source '%s': %s", s->name, why.message);
+        fd = bind_unix(path);
+        if (fd < 0)
+            return mw_fail(error, MW_IO, "source '%s': cannot listen on '%s': %s", s->name, path,
+                           strerror(errno));
+        mw_log(MW_INFO, s->name, "listening on %s", path);
     }
-    uv_close((uv_handle_t *)&l->h.pipe, NULL);
-    return mw_fail(error, MW_IO, "source '%s': cannot listen on '%s': %s", l->source->name, path,
-                   uv_strerror(rc));
+    uv_pipe_init(s->loop, &l->h.pipe, 0);
+    uv_pipe_open(&l->h.pipe, fd);
+    return MW_OK;
 }
 
 static mw_status open_listener(mw_source *s, int is_unix, mw_error *error)
@@ -282,16 +301,38 @@ static void acknowledge(mw_source *s, mw_batch *b)
     release((connection *)((char *)f - offsetof(connection, feed)));
 }
 
+/* What the kernel holds already was sent to us: it is read before the end. */
+static void read_rest(connection *c)
+{
+    uv_os_fd_t fd;
+    uv_buf_t buf;
+    if (uv_fileno((uv_handle_t *)&c->h.stream, &fd) != 0) return;
+    for (int round = 0; round < REST_ROUNDS && !c->closed; round++) {
+        on_room((uv_handle_t *)&c->h.stream, 0, &buf);
+        ssize_t n = recv(fd, buf.base, buf.len, MSG_DONTWAIT);
+        if (n <= 0) return;
+        on_read(&c->h.stream, n, &buf);
+    }
+}
+
 static void drain(mw_source *s)
 {
     listener *l = s->self;
     if (l->ended) return;
-    l->ended = 1;
     for (connection *c = l->connections, *next; c; c = next) {
         next = c->next;
+        if (!c->closed) read_rest(c);
         close_connection(c);
     }
+    l->ended = 1;
     mw_source_finished(s);
+}
+
+static int hand_over(mw_source *s)
+{
+    listener *l = s->self;
+    l->handed_over = 1;
+    return mw_source_duplicate((uv_handle_t *)&l->h.stream);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -306,6 +347,7 @@ static void close_listener(mw_source *s)
     listener *l = s->self;
     l->closing = 1;
     l->handles = 2;
+    if (l->is_unix && !l->handed_over) unlink(mw_config_text(s->config, "path", ""));
     uv_close((uv_handle_t *)&l->h.stream, on_closed);
     uv_close((uv_handle_t *)&l->sweep, on_closed);
     for (connection *c = l->connections, *next; c; c = next) {
@@ -326,6 +368,7 @@ const mw_source_kind mw_source_tcp = {
     .resume = resume,
     .acknowledge = acknowledge,
     .drain = drain,
+    .hand_over = hand_over,
     .close = close_listener,
 };
 
@@ -338,5 +381,6 @@ const mw_source_kind mw_source_unix = {
     .resume = resume,
     .acknowledge = acknowledge,
     .drain = drain,
+    .hand_over = hand_over,
     .close = close_listener,
 };

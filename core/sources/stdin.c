@@ -4,6 +4,7 @@
 #include "sources/feed.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,11 +83,11 @@ static mw_status open_input(mw_source *s, mw_error *error)
         break;
     case UV_NAMED_PIPE:
         rc = uv_pipe_init(s->loop, &in->h.pipe, 0);
-        if (rc == 0) rc = uv_pipe_open(&in->h.pipe, STDIN_FILENO);
+        if (rc == 0) rc = uv_pipe_open(&in->h.pipe, fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3));
         break;
     case UV_TCP:
         rc = uv_tcp_init(s->loop, &in->h.tcp);
-        if (rc == 0) rc = uv_tcp_open(&in->h.tcp, STDIN_FILENO);
+        if (rc == 0) rc = uv_tcp_open(&in->h.tcp, fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3));
         break;
     default:
         in->is_file = 1;

@@ -151,6 +151,12 @@ static void drain(mw_source *s)
     mw_source_finished(s);
 }
 
+static int hand_over(mw_source *s)
+{
+    udp *u = s->self;
+    return mw_source_duplicate((uv_handle_t *)&u->poll);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     udp *u = handle->data;
@@ -177,5 +183,6 @@ const mw_source_kind mw_source_udp = {
     .resume = resume,
     .acknowledge = acknowledge,
     .drain = drain,
+    .hand_over = hand_over,
     .close = close_udp,
 };

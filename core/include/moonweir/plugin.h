@@ -70,7 +70,7 @@ struct mw_source {
     size_t limit; /* largest event in bytes */
     uv_loop_t *loop;
     unsigned shard, shards;
-    int once; /* end at the end of what is there now, as if nothing more would come */
+    int once;      /* end at the end of what is there now, as if nothing more would come */
     int inherited; /* in open: a listening socket from the instance before; -1: none. What open does
                     * not take over, by setting it to -1, is closed */
     int wants_decision;
