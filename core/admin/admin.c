@@ -19,26 +19,95 @@ static int path_is(const mw_http_request *r, const char *path)
            memcmp(r->head.bytes + r->path.at, path, r->path.len) == 0;
 }
 
+static void answer_json(mw_http_request *r, int status, const char *json, size_t len)
+{
+    mw_http_answer(r, status, "application/json", "", json, len);
+}
+
+static void on_reloaded(void *self, int accepted, const char *report, size_t len)
+{
+    answer_json(self, accepted ? 200 : 409, report, len);
+}
+
+static void get_metrics(admin *a, mw_http_request *r)
+{
+    a->text.len = 0;
+    mw_flow_metrics(a->flow, &a->text);
+    mw_http_answer(r, 200, "text/plain; version=0.0.4; charset=utf-8", "", a->text.bytes,
+                   a->text.len);
+}
+
+static void get_health(admin *a, mw_http_request *r)
+{
+    (void)a;
+    mw_http_answer(r, 200, "text/plain", "", "alive\n", 6);
+}
+
+/* Refused rules do not make the router unready: it goes on by those it has. */
+static void get_ready(admin *a, mw_http_request *r)
+{
+    int ready = mw_flow_is_ready(a->flow);
+    const char *refusal = mw_flow_refusal(a->flow);
+    a->text.len = 0;
+    mw_buffer_text(&a->text, ready ? "ready\n" : "not ready\n");
+    if (refusal) mw_buffer_format(&a->text, "the last reload was refused: %s\n", refusal);
+    mw_http_answer(r, ready ? 200 : 503, "text/plain", "", a->text.bytes, a->text.len);
+}
+
+static void get_versions(admin *a, mw_http_request *r)
+{
+    a->text.len = 0;
+    mw_flow_versions(a->flow, &a->text);
+    answer_json(r, 200, a->text.bytes, a->text.len);
+}
+
+static void get_status(admin *a, mw_http_request *r)
+{
+    a->text.len = 0;
+    mw_flow_status(a->flow, &a->text);
+    answer_json(r, 200, a->text.bytes, a->text.len);
+}
+
+static void post_reload(admin *a, mw_http_request *r)
+{
+    mw_flow_reload(a->flow, "asked for over the admin address", on_reloaded, r);
+}
+
+static void post_rollback(admin *a, mw_http_request *r)
+{
+    mw_flow_rollback(a->flow, on_reloaded, r);
+}
+
+static void post_drain(admin *a, mw_http_request *r)
+{
+    answer_json(r, 202, "{}", 2);
+    mw_flow_drain(a->flow);
+}
+
+static const struct route {
+    const char *path;
+    int post;
+    void (*handle)(admin *a, mw_http_request *r);
+} routes[] = {{"/metrics", 0, get_metrics},    {"/healthz", 0, get_health},
+              {"/readyz", 0, get_ready},       {"/versions", 0, get_versions},
+              {"/status", 0, get_status},      {"/reload", 1, post_reload},
+              {"/rollback", 1, post_rollback}, {"/drain", 1, post_drain}};
+
 static void on_request(void *owner, mw_http_request *r)
 {
-    admin *a = owner;
-    static const char unknown[] = "there are /metrics, /healthz and /readyz\n";
-    if (strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0) {
-        mw_http_answer(r, 405, "text/plain", "Allow: GET, HEAD\r\n", "", 0);
-    } else if (path_is(r, "/metrics")) {
-        a->text.len = 0;
-        mw_flow_metrics(a->flow, &a->text);
-        mw_http_answer(r, 200, "text/plain; version=0.0.4; charset=utf-8", "", a->text.bytes,
-                       a->text.len);
-    } else if (path_is(r, "/healthz")) {
-        mw_http_answer(r, 200, "text/plain", "", "alive\n", 6);
-    } else if (path_is(r, "/readyz")) {
-        int ready = mw_flow_is_ready(a->flow);
-        mw_http_answer(r, ready ? 200 : 503, "text/plain", "", ready ? "ready\n" : "not ready\n",
-                       ready ? 6 : 10);
-    } else {
-        mw_http_answer(r, 404, "text/plain", "", unknown, sizeof unknown - 1);
+    static const char unknown[] = "there are /metrics, /healthz, /readyz, /status, /versions, and "
+                                  "to be posted to /reload, /rollback, /drain\n";
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        const struct route *route = &routes[i];
+        if (!path_is(r, route->path)) continue;
+        int get = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+        if (route->post ? strcmp(r->method, "POST") == 0 : get) route->handle(owner, r);
+        else
+            mw_http_answer(r, 405, "text/plain",
+                           route->post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n", "", 0);
+        return;
     }
+    mw_http_answer(r, 404, "text/plain", "", unknown, sizeof unknown - 1);
 }
 
 static mw_status open_admin(void **self, mw_flow *f, uv_loop_t *loop, const mw_flow_extension *e,

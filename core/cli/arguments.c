@@ -56,12 +56,13 @@ static int complain_about(const char *what, const char *argument)
 }
 
 int mw_command_arguments(int argc, char **argv, const mw_argument *known, const char *what,
-                         const char **plain)
+                         const char **plain, int count)
 {
+    int n = 0;
     for (int i = 0; i < argc; i++) {
         if (strncmp(argv[i], "--", 2) != 0) {
-            if (*plain) return complain_about("one argument too many:", argv[i]);
-            *plain = argv[i];
+            if (n == count) return complain_about("one argument too many:", argv[i]);
+            plain[n++] = argv[i];
             continue;
         }
         size_t len = strcspn(argv[i] + 2, "=");
@@ -75,7 +76,7 @@ int mw_command_arguments(int argc, char **argv, const mw_argument *known, const 
         else
             return complain_about("a value is missing behind", argv[i]);
     }
-    if (*plain) return 0;
+    if (n == count) return 0;
     fprintf(stderr, "moonweir: %s is missing (see moonweir --help)\n", what);
     return -1;
 }

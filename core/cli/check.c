@@ -11,7 +11,7 @@ int mw_command_check(int argc, char **argv)
     const mw_argument known[] = {{0}};
     mw_error error = {0};
     mw_flow *f;
-    if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0)
+    if (mw_command_arguments(argc, argv, known, "the flow's file", &path, 1) != 0)
         return MW_EXIT_WRONG;
     mw_flow_options options = {.path = path, .shards = 1};
     if (mw_flow_load(&f, &options, &mw_builtins, &error) != MW_OK) {

@@ -1,16 +1,23 @@
 /* command.h: the commands of the program, one file each. Each gets the arguments behind its name
- * and returns the exit code: 0 done, 1 the run failed, 2 the command line or the flow is wrong. */
+ * and returns the exit code: 0 done, 1 the run failed, 2 the command line or the flow is wrong, 3
+ * (replay) decisions differ. */
 #ifndef MW_COMMAND_H
 #define MW_COMMAND_H
 
 #include "base/status.h"
 
-enum { MW_EXIT_DONE = 0, MW_EXIT_FAILED = 1, MW_EXIT_WRONG = 2 };
+enum { MW_EXIT_DONE = 0, MW_EXIT_FAILED = 1, MW_EXIT_WRONG = 2, MW_EXIT_DIFFERS = 3 };
 
 int mw_command_run(int argc, char **argv);
 int mw_command_check(int argc, char **argv);
 int mw_command_test(int argc, char **argv);
 int mw_command_kinds(int argc, char **argv);
+int mw_command_reload(int argc, char **argv);
+int mw_command_rollback(int argc, char **argv);
+int mw_command_versions(int argc, char **argv);
+int mw_command_status(int argc, char **argv);
+int mw_command_drain(int argc, char **argv);
+int mw_command_replay(int argc, char **argv);
 
 /* Prints an error to stderr; where it begins with file:line, the line is shown with a caret. */
 void mw_command_complain(const char *message);
@@ -22,9 +29,9 @@ typedef struct mw_argument {
     int *flag;
 } mw_argument;
 
-/* Reads options and the one plain argument (`what` names it in errors). 0 on success; complains
- * otherwise. */
+/* Reads options and the plain arguments, `count` of them (`what` names them in errors). 0 on
+ * success; complains otherwise. */
 int mw_command_arguments(int argc, char **argv, const mw_argument *known, const char *what,
-                         const char **plain);
+                         const char **plain, int count);
 
 #endif

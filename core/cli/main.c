@@ -17,30 +17,55 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-static const command commands[] = {{"run", mw_command_run},
-                                   {"check", mw_command_check},
-                                   {"test", mw_command_test},
-                                   {"kinds", mw_command_kinds}};
+static const command commands[] = {
+    {"run", mw_command_run},           {"check", mw_command_check},
+    {"test", mw_command_test},         {"kinds", mw_command_kinds},
+    {"replay", mw_command_replay},     {"reload", mw_command_reload},
+    {"rollback", mw_command_rollback}, {"versions", mw_command_versions},
+    {"status", mw_command_status},     {"drain", mw_command_drain}};
 
 static int help(FILE *to, int code)
 {
-    fputs("moonweir: a programmable event router\n"
-          "\n"
-          "  moonweir run FLOW.lua     runs until its finite sources end, or for ever\n"
-          "    --shards N              threads (default: as many as there are cores)\n"
-          "    --state DIR             where positions and dead letters are kept (default: "
-          ".moonweir/NAME)\n"
-          "    --admin HOST:PORT       /metrics, /healthz and /readyz\n"
-          "    --drain-timeout SECONDS how long SIGTERM waits for what is in flight (default: 30)\n"
-          "    --once                  reads what is there now, and ends\n"
-          "    --log-level LEVEL       debug, info, warn or error\n"
-          "    --no-supervisor         one process, which is not restarted when it crashes\n"
-          "    --quiet                 no progress, and warnings only\n"
-          "  moonweir check FLOW.lua   says what is wrong with a flow, or that it is good\n"
-          "  moonweir test FLOW.lua    runs the flow's mw.test fixtures, with no outside world\n"
-          "  moonweir kinds            lists sources, sinks, formats and their options, as JSON\n"
-          "  moonweir --version        names the versions of what it is linked with\n",
-          to);
+    fputs(
+        "moonweir: a programmable event router\n"
+        "\n"
+        "  moonweir run FLOW.lua     runs until its finite sources end, or for ever\n"
+        "    --shards N              threads (default: as many as there are cores)\n"
+        "    --state DIR             where positions and dead letters are kept (default: "
+        ".moonweir/NAME)\n"
+        "    --admin HOST:PORT       metrics, health, and what the commands below speak to\n"
+        "    --drain-timeout SECONDS how long SIGTERM waits for what is in flight (default: 30)\n"
+        "    --once                  reads what is there now, and ends\n"
+        "    --log-level LEVEL       debug, info, warn or error\n"
+        "    --no-supervisor         one process, which is not restarted when it crashes\n"
+        "    --quiet                 no progress, and warnings only\n"
+        "    --no-watch              saving the flow's files does not reload it (SIGHUP does)\n"
+        "    --probation DURATION    how long a new version is watched, to be rolled back when it "
+        "misbehaves (default: 30s)\n"
+        "  moonweir check FLOW.lua   says what is wrong with a flow, or that it is good\n"
+        "  moonweir test FLOW.lua    runs the flow's mw.test fixtures, with no outside world\n"
+        "    --format FORMAT         text, tap or junit\n"
+        "    --coverage FILE         writes which lines of the flow ran, as lcov does\n"
+        "    --watch                 runs them again when a file is saved\n"
+        "  moonweir replay FLOW.lua CAPTURE\n"
+        "                            runs captured events (or dead letters) through the rules\n"
+        "    --against OLD.lua       says which decisions differ from that flow's; exit 3 when "
+        "any do\n"
+        "    --decisions FILE        writes every decision, a JSON object a line\n"
+        "    --deliver               delivers what the rules send, as run does\n"
+        "    --json                  prints the summary as JSON\n"
+        "    --shards N              threads\n"
+        "  moonweir reload ADDR      loads the flow's files anew and swaps to them; ADDR is the "
+        "--admin address\n"
+        "  moonweir rollback ADDR    goes back to the version before\n"
+        "  moonweir versions ADDR    lists the versions there were, and what became of them\n"
+        "  moonweir status ADDR      says how the router is, what it refused, and what rules on "
+        "trial would do\n"
+        "  moonweir drain ADDR       ends it when what is in flight is delivered\n"
+        "    --json                  prints what the router answers\n"
+        "  moonweir kinds            lists sources, sinks, formats and their options, as JSON\n"
+        "  moonweir --version        names the versions of what it is linked with\n",
+        to);
     return code;
 }
 

@@ -108,7 +108,7 @@ int mw_command_run(int argc, char **argv)
                                  {0}};
     long shard_count = sysconf(_SC_NPROCESSORS_ONLN), drain_seconds = DRAIN_SECONDS;
     int64_t probation_ns = (int64_t)PROBATION_SECONDS * 1000000000;
-    if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0)
+    if (mw_command_arguments(argc, argv, known, "the flow's file", &path, 1) != 0)
         return MW_EXIT_WRONG;
     if (shard_count > SHARDS_MAX) shard_count = SHARDS_MAX;
     if (read_number(shards, 1, SHARDS_MAX, "shards", &shard_count) != 0) return MW_EXIT_WRONG;

@@ -26,7 +26,7 @@ int mw_command_test(int argc, char **argv)
     const mw_argument known[] = {{0}};
     mw_error error = {0};
     tally t = {0};
-    if (mw_command_arguments(argc, argv, known, "the flow's file", &path) != 0)
+    if (mw_command_arguments(argc, argv, known, "the flow's file", &path, 1) != 0)
         return MW_EXIT_WRONG;
     mw_files *files = mw_files_new();
     const mw_harness_options options = {

@@ -34,6 +34,7 @@ static size_t collect(mw_flow *f, saved *rows, size_t room)
 mw_status mw_checkpoint_save(mw_flow *f, mw_error *error)
 {
     size_t room = 0;
+    if (!f->store) return MW_OK; /* a replay keeps nothing */
     pthread_mutex_lock(&f->partitions_lock);
     for (mw_partition *p = f->partitions; p; p = p->next) room++;
     saved *rows = calloc(room + 1, sizeof *rows);

@@ -288,7 +288,8 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
     uv_loop_t loop;
     f->started_ns = mw_clock_steady_ns();
     f->started_wall_ns = mw_clock_wall_ns();
-    mw_status status = mw_store_open(&f->store, f->options.state_folder, error);
+    mw_status status = MW_OK;
+    if (!f->options.replay) status = mw_store_open(&f->store, f->options.state_folder, error);
     if (status != MW_OK) return status;
     uv_loop_init(&loop);
     f->post = mw_post_new(f->shards + 1);

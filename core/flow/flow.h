@@ -18,10 +18,13 @@ typedef struct mw_flow_extension {
     void (*close)(void *self); /* closes its handles, and frees itself when the loop has run */
 } mw_flow_extension;
 
+struct mw_replay;
+
 typedef struct mw_flow_options {
     const char *path;                   /* of the flow's file */
     const char *state_folder;           /* NULL: .moonweir/NAME beside where it is run */
     const mw_flow_extension *extension; /* or NULL */
+    struct mw_replay *replay;           /* or NULL: see replay.h */
     unsigned shards;
     int progress;         /* a line on the terminal while it runs */
     int once;             /* sources that follow end at the end of what is there now */

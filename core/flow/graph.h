@@ -21,6 +21,7 @@ typedef struct mw_declared {
     const char *options;      /* as JSON: equal texts are equal options */
     const uint32_t *captures; /* of a source: numbers of the sinks that keep what it gives */
     uint32_t capture_count;
+    int replies; /* of a source, in a replay: somebody would have been answered */
 } mw_declared;
 
 /* What a new version of the flow may not do while it is watched. */

@@ -1,5 +1,6 @@
 /* version.c: the versions of a flow: loaded, given their places, counted, freed. */
 #include "flow/flow_private.h"
+#include "flow/replay.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static mw_status read_graph(mw_version *v, mw_flow *f, mw_error *error)
     if (status == MW_OK) {
         mw_graph_read(&v->graph, f->kinds, json, len, f->options.path, f->options.state_folder);
         mw_files_version(v->files, v->graph.version, sizeof v->graph.version);
+        if (f->options.replay) mw_replay_substitute(&v->graph, f->options.replay);
     }
     mw_lua_free(l);
     mw_view_close(&view);
@@ -116,7 +118,7 @@ static void place_source(mw_version *v, mw_flow *f, mw_version *old, uint32_t i)
         mw_source_host *was = known ? old->sources[j * v->shards + s] : NULL;
         mw_source_host **place = &v->sources[i * v->shards + s];
         int everywhere = d->source_kind->every_shard, here = everywhere;
-        if (fate == MW_STARTED) here |= i % v->shards == s;
+        if (fate == MW_STARTED) here |= (f->options.replay ? 0 : i % v->shards) == s;
         else if (old->graph.sources[j].source_kind->every_shard)
             here |= s == 0;
         else

@@ -1,0 +1,218 @@
+/* control.c: the commands that speak to a running router over its admin address: reload, rollback,
+ * versions, status, drain. */
+#include "base/buffer.h"
+#include "cli/command.h"
+#include "event/json.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct call {
+    const char *path;
+    int post;
+    void (*print)(const mw_buffer *answer);
+} call;
+
+static size_t on_bytes(char *bytes, size_t size, size_t count, void *self)
+{
+    mw_buffer_append(self, bytes, size * count);
+    return size * count;
+}
+
+/* The status of the answer; 0 when there is none, which is complained about. */
+static long speak(const char *address, const call *c, mw_buffer *answer)
+{
+    char url[512], why[CURL_ERROR_SIZE] = "";
+    long status = 0;
+    const char *host = address[0] == ':' ? "127.0.0.1" : "";
+    snprintf(url, sizeof url, "http://%s%s%s", host, address, c->path);
+    CURL *curl = curl_easy_init();
+    mw_assert(curl != NULL);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 120L);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    if (c->post) curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+    CURLcode code = curl_easy_perform(curl);
+    if (code == CURLE_OK) curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    else
+        fprintf(stderr,
+                "moonweir: no router answers at %s: %s (it listens there when run with --admin "
+                "%s)\n",
+                address, why[0] ? why : curl_easy_strerror(code), address);
+    curl_easy_cleanup(curl);
+    mw_buffer_reserve(answer, MW_JSON_PADDING);
+    memset(answer->bytes + answer->len, 0, MW_JSON_PADDING);
+    return status;
+}
+
+/* ---- answers for people ---- */
+
+static mw_value member(mw_value of, const char *name)
+{
+    return of.kind == MW_OBJECT ? mw_json_member(of.text, of.len, name, strlen(name), 0)
+                                : (mw_value){0};
+}
+
+static mw_value root(const mw_buffer *answer)
+{
+    return mw_json_value(answer->bytes, answer->len);
+}
+
+/* A text without its escapes; good until the next call. */
+static const char *text(mw_value v)
+{
+    static char plain[4096];
+    mw_buffer out = {0};
+    if (v.kind == MW_STRING || v.kind == MW_ESCAPED) mw_json_unescape(&out, v.text, v.len);
+    snprintf(plain, sizeof plain, "%.*s", (int)out.len, out.bytes ? out.bytes : "");
+    mw_buffer_close(&out);
+    return plain;
+}
+
+static void print_names(const char *what, mw_value of)
+{
+    size_t cursor = 0;
+    mw_value key, list;
+    printf("  %s:", what);
+    while (of.kind == MW_OBJECT && mw_json_next(of.text, of.len, &cursor, &key, &list)) {
+        size_t at = 0;
+        mw_value none, name;
+        for (int first = 1; mw_json_next(list.text, list.len, &at, &none, &name); first = 0) {
+            if (first) printf(" %.*s", (int)key.len, key.text);
+            printf(" %s", text(name));
+        }
+        if (at > 1 && member(of, "removed").kind != MW_ABSENT) printf(";");
+    }
+    printf("\n");
+}
+
+static void print_report(const mw_buffer *answer)
+{
+    mw_value all = root(answer);
+    if (member(all, "accepted").kind != MW_TRUE) {
+        mw_command_complain(text(member(all, "error")));
+        return;
+    }
+    if (member(all, "unchanged").kind == MW_TRUE) {
+        printf("nothing has changed: version %s goes on\n", text(member(all, "version")));
+        return;
+    }
+    printf("version %s is live", text(member(all, "version")));
+    printf(", after %s", text(member(all, "before")));
+    printf(" (%.0f tests passed, loaded in %.1f ms)\n", member(all, "tests").number,
+           member(all, "load_ms").number);
+    print_names("sources", member(all, "sources"));
+    print_names("sinks", member(all, "sinks"));
+    mw_value swap = member(all, "swap_us"), hold = member(all, "hold_us");
+    printf("  swapped in %.*s us by shard; events waited %.*s us\n", (int)swap.len, swap.text,
+           (int)hold.len, hold.text);
+}
+
+static void print_versions(const mw_buffer *answer)
+{
+    mw_value all = root(answer), key, v;
+    size_t cursor = 0;
+    printf("%-4s %-13s %-25s %-10s %s\n", "no", "version", "time", "author", "verdict");
+    while (mw_json_next(all.text, all.len, &cursor, &key, &v)) {
+        double number = member(v, "number").number;
+        char label[16] = "-";
+        if (number > 0) snprintf(label, sizeof label, "%.0f", number);
+        printf("%-4s ", label);
+        printf("%-13s ", text(member(v, "version")));
+        printf("%-25s ", text(member(v, "time")));
+        printf("%-10s ", text(member(v, "author")));
+        printf("%s\n", text(member(v, "verdict")));
+    }
+}
+
+static void print_trials(mw_value trials)
+{
+    mw_value key, trial;
+    size_t cursor = 0;
+    while (trials.kind == MW_ARRAY &&
+           mw_json_next(trials.text, trials.len, &cursor, &key, &trial)) {
+        mw_value differs = member(trial, "differs"), samples = member(trial, "samples");
+        printf("  on trial: %s", text(member(trial, "rule")));
+        printf(" compared on %.0f events; differs %.*s\n", member(trial, "compared").number,
+               (int)differs.len, differs.text);
+        mw_value none, sample;
+        size_t at = 0;
+        for (int n = 0; n < 3 && mw_json_next(samples.text, samples.len, &at, &none, &sample); n++)
+            printf("    %.*s\n", (int)sample.len, sample.text);
+    }
+}
+
+static void print_status(const mw_buffer *answer)
+{
+    mw_value all = root(answer), reloads = member(all, "reloads");
+    printf("%s: ", text(member(all, "flow")));
+    printf("%s, ", text(member(all, "phase")));
+    printf("version %s (number %.0f%s), %.0f shards, up %.0f s\n", text(member(all, "version")),
+           member(all, "number").number,
+           member(all, "probation").kind == MW_TRUE ? ", on probation" : "",
+           member(all, "shards").number, member(all, "uptime_s").number);
+    printf("  in %.0f, out %.0f, filtered %.0f, dead %.0f, lag %.0f bytes\n",
+           member(all, "in").number, member(all, "out").number, member(all, "filtered").number,
+           member(all, "dead").number, member(all, "lag_bytes").number);
+    printf("  reloads: %.0f accepted, %.0f refused, %.0f rolled back\n",
+           member(reloads, "accepted").number, member(reloads, "refused").number,
+           member(reloads, "rolled_back").number);
+    print_trials(member(all, "trials"));
+    if (member(all, "refused").kind != MW_ABSENT) {
+        printf("  the last reload was refused\n");
+        fflush(stdout);
+        mw_command_complain(text(member(all, "refused")));
+    }
+}
+
+static int command(int argc, char **argv, const call *c)
+{
+    const char *address = NULL;
+    int json = 0;
+    const mw_argument known[] = {{"json", NULL, &json}, {0}};
+    mw_buffer answer = {0};
+    if (mw_command_arguments(argc, argv, known, "the router's admin address", &address, 1) != 0)
+        return MW_EXIT_WRONG;
+    long status = speak(address, c, &answer);
+    if (status && json) printf("%.*s\n", (int)answer.len, answer.bytes);
+    else if (status)
+        c->print(&answer);
+    mw_buffer_close(&answer);
+    return status >= 200 && status < 300 ? MW_EXIT_DONE : MW_EXIT_FAILED;
+}
+
+static void print_nothing(const mw_buffer *answer)
+{
+    (void)answer;
+    printf("draining\n");
+}
+
+int mw_command_reload(int argc, char **argv)
+{
+    return command(argc, argv, &(call){"/reload", 1, print_report});
+}
+
+int mw_command_rollback(int argc, char **argv)
+{
+    return command(argc, argv, &(call){"/rollback", 1, print_report});
+}
+
+int mw_command_versions(int argc, char **argv)
+{
+    return command(argc, argv, &(call){"/versions", 0, print_versions});
+}
+
+int mw_command_status(int argc, char **argv)
+{
+    return command(argc, argv, &(call){"/status", 0, print_status});
+}
+
+int mw_command_drain(int argc, char **argv)
+{
+    return command(argc, argv, &(call){"/drain", 1, print_nothing});
+}
