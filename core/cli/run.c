@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHARDS_MAX = 64, DRAIN_SECONDS = 30, PROBATION_SECONDS = 30 };
+enum { SHARDS_MAX = 64, DRAIN_SECONDS = 30, PROBATION_SECONDS = 30, WATCHDOG_SECONDS = 10 };
 
 typedef struct run {
     mw_flow_options options;
@@ -93,21 +93,17 @@ static int read_duration(const char *text, const char *option, int64_t *ns)
 int mw_command_run(int argc, char **argv)
 {
     const char *path = NULL, *shards = NULL, *state = NULL, *admin = NULL, *drain = NULL,
-               *level = NULL, *probation = NULL;
+               *level = NULL, *probation = NULL, *watchdog = NULL;
     int once = 0, alone = 0, quiet = 0, no_watch = 0;
-    const mw_argument known[] = {{"shards", &shards, NULL},
-                                 {"state", &state, NULL},
-                                 {"admin", &admin, NULL},
-                                 {"drain-timeout", &drain, NULL},
-                                 {"log-level", &level, NULL},
-                                 {"once", NULL, &once},
-                                 {"no-supervisor", NULL, &alone},
-                                 {"quiet", NULL, &quiet},
-                                 {"no-watch", NULL, &no_watch},
-                                 {"probation", &probation, NULL},
-                                 {0}};
+    const mw_argument known[] = {{"shards", &shards, NULL},       {"state", &state, NULL},
+                                 {"admin", &admin, NULL},         {"drain-timeout", &drain, NULL},
+                                 {"log-level", &level, NULL},     {"once", NULL, &once},
+                                 {"no-supervisor", NULL, &alone}, {"quiet", NULL, &quiet},
+                                 {"no-watch", NULL, &no_watch},   {"probation", &probation, NULL},
+                                 {"watchdog", &watchdog, NULL},   {0}};
     long shard_count = sysconf(_SC_NPROCESSORS_ONLN), drain_seconds = DRAIN_SECONDS;
     int64_t probation_ns = (int64_t)PROBATION_SECONDS * 1000000000;
+    int64_t watchdog_ns = (int64_t)WATCHDOG_SECONDS * 1000000000;
     if (mw_command_arguments(argc, argv, known, "the flow's file", &path, 1) != 0)
         return MW_EXIT_WRONG;
     if (shard_count > SHARDS_MAX) shard_count = SHARDS_MAX;
@@ -115,6 +111,7 @@ int mw_command_run(int argc, char **argv)
     if (read_number(drain, 0, 86400, "drain-timeout", &drain_seconds) != 0) return MW_EXIT_WRONG;
     if (probation && read_duration(probation, "probation", &probation_ns) != 0)
         return MW_EXIT_WRONG;
+    if (watchdog && read_duration(watchdog, "watchdog", &watchdog_ns) != 0) return MW_EXIT_WRONG;
     int terminal = isatty(STDERR_FILENO);
     mw_log_level least = quiet ? MW_WARN : MW_INFO;
     if (level)
@@ -135,5 +132,7 @@ int mw_command_run(int argc, char **argv)
         r.extension = mw_admin_extension(admin);
         r.options.extension = &r.extension;
     }
-    return alone ? run_flow(&r) : mw_supervise(run_flow, &r);
+    if (alone) return run_flow(&r);
+    r.options.watchdog = mw_watchdog_new();
+    return mw_supervise(run_flow, &r, r.options.watchdog, watchdog_ns);
 }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "flow/reload.h"
+#include "flow/watchdog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,6 +275,27 @@ static void open_control(mw_flow *f, uv_loop_t *loop)
     mw_post_open(f->post, f->shards, loop, on_message, f);
 }
 
+/* The event that a shard's rules are at: read by a signal handler. */
+static const void *event_of(void *shard, size_t *len)
+{
+    const mw_shard *s = shard;
+    const mw_view *v = s->running;
+    if (!v || v->row >= v->count) return NULL;
+    const mw_event *e = &v->events[v->row];
+    const mw_batch *b = v->batch;
+    if (e->origin >= b->count) return NULL;
+    *len = b->events[e->origin].raw_len;
+    return b->events[e->origin].raw;
+}
+
+static void guard_shards(mw_flow *f)
+{
+    mw_suspect suspects[f->shards];
+    for (unsigned i = 0; i < f->shards; i++)
+        suspects[i] = (mw_suspect){.event = event_of, .shard = &f->shard[i]};
+    mw_watchdog_guard(f->options.watchdog, suspects, f->shards);
+}
+
 static mw_status finish(mw_flow *f, mw_error *error)
 {
     mw_status status = mw_checkpoint_save(f, error);
@@ -301,6 +323,7 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
     if (f->options.extension)
         status = f->options.extension->open(&f->extension, f, &loop, f->options.extension, error);
     if (status == MW_OK) {
+        guard_shards(f);
         for (unsigned i = 0; i < f->shards; i++) mw_shard_open(&f->shard[i], f, i);
         uv_run(&loop, UV_RUN_DEFAULT);
         for (unsigned i = 0; i < f->shards; i++) uv_thread_join(&f->shard[i].thread);

@@ -31,6 +31,7 @@ typedef struct mw_flow_options {
     int watch;            /* reload when the flow's files change */
     int64_t probation_ns; /* how long a new version is watched, where the flow does not say */
     int64_t drain_timeout_ns;
+    struct mw_watchdog *watchdog; /* or NULL: see watchdog.h */
 } mw_flow_options;
 
 /* Loads and checks the flow. MW_CONFIG with "file:line: message". */

@@ -235,8 +235,10 @@ struct mw_shard {
     uv_loop_t loop;
     uv_check_t check;
     uv_idle_t idle;
-    uv_timer_t tick; /* while sinks are leaving */
-    mw_error error;  /* why it could not open */
+    uv_timer_t tick;           /* while sinks are leaving */
+    uv_timer_t beat;           /* where there is a watchdog */
+    mw_view *volatile running; /* whose rules run; for the watchdog's signal handler */
+    mw_error error;            /* why it could not open */
     int stopping, is_full;
     mw_version *version; /* by which it works */
     mw_version *next;    /* whose mark has passed, until the swap */

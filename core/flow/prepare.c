@@ -3,6 +3,7 @@
  * to the shards that own the keys. */
 #include "base/hash.h"
 #include "flow/flow_private.h"
+#include "flow/watchdog.h"
 
 #include <string.h>
 
@@ -67,8 +68,20 @@ unsigned mw_prepare_owner(mw_rules *r, uint32_t chain, uint32_t stage, uint32_t 
     return (unsigned)(h % KEY_GROUPS * r->version->shards / KEY_GROUPS);
 }
 
+static void reject_quarantined(mw_rules *r, const mw_watchdog *w)
+{
+    static const char why[] =
+        "this event has brought the router down twice, and is not tried again";
+    for (uint32_t row = 0; row < r->view.given; row++) {
+        const mw_event *e = &r->view.events[row];
+        if (!e->dead && mw_watchdog_is_quarantined(w, e->raw, e->raw_len))
+            reject(r, row, why, sizeof why - 1);
+    }
+}
+
 void mw_prepare(mw_shard *s, mw_batch *b)
 {
+    const mw_watchdog *watchdog = s->flow->options.watchdog;
     mw_source_host *home = b->owner;
     mw_rules *r = mw_rules_of(b, s);
     const mw_chain *chain = &r->version->graph.chains[b->source];
@@ -80,6 +93,7 @@ void mw_prepare(mw_shard *s, mw_batch *b)
     if (r->version->graph.sources[b->source].capture_count) mw_capture_batch(s, b, spread);
     mw_view_begin(&r->view, b, &b->arena, b->events, b->count);
     if (b->reject) reject(r, 0, b->reject, strlen(b->reject));
+    if (mw_watchdog_has_quarantine(watchdog)) reject_quarantined(r, watchdog);
     mw_prepare_project(r, b->source);
     int keyed = chain->count && (chain->stages[0].by_count || chain->stages[0].by_function);
     if (keyed && s->flow->shards > 1)

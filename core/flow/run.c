@@ -103,7 +103,9 @@ void mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int o
     mw_tally *tally = &r->version->tallies[r->shard->index];
     if (r->version->graph.chains[chain].count) {
         int64_t began_ns = mw_clock_steady_ns();
+        r->shard->running = &r->view;
         mw_lua_run(r->lua, chain, stage);
+        r->shard->running = NULL;
         mw_count(&tally->rule_ns, (uint64_t)(mw_clock_steady_ns() - began_ns));
     }
     mw_count(&tally->decided, r->view.given);

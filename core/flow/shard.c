@@ -5,10 +5,11 @@
  * goes back to its source. While there is more to do, an idle handle keeps the loop from sleeping.
  */
 #include "flow/flow_private.h"
+#include "flow/watchdog.h"
 
 #include <stdlib.h>
 
-enum { PUBLISH_MS = 100 };
+enum { PUBLISH_MS = 100, BEAT_MS = 250 };
 
 void mw_shard_report(mw_shard *s, uint32_t kind, uint32_t target, void *body)
 {
@@ -141,6 +142,8 @@ static void stop(mw_shard *s)
     uv_close((uv_handle_t *)&s->check, NULL);
     uv_close((uv_handle_t *)&s->idle, NULL);
     uv_close((uv_handle_t *)&s->tick, NULL);
+    uv_close((uv_handle_t *)&s->beat, NULL);
+    mw_watchdog_leave(s->flow->options.watchdog, s->index);
     mw_post_close(s->flow->post, s->index);
 }
 
@@ -251,6 +254,20 @@ static void free_hosts(mw_shard *s)
     for (mw_sink_host *h = s->sinks, *next; h; h = next) next = h->next, mw_sink_host_free(h);
 }
 
+static void on_beat(uv_timer_t *timer)
+{
+    mw_shard *s = timer->data;
+    mw_watchdog_beat(s->flow->options.watchdog, s->index);
+}
+
+static void open_beat(mw_shard *s)
+{
+    uv_timer_init(&s->loop, &s->beat);
+    s->beat.data = s;
+    if (!s->flow->options.watchdog) return;
+    uv_timer_start(&s->beat, on_beat, 0, BEAT_MS);
+}
+
 static void shard_main(void *arg)
 {
     mw_shard *s = arg;
@@ -260,6 +277,7 @@ static void shard_main(void *arg)
     uv_timer_init(&s->loop, &s->tick);
     s->check.data = s->idle.data = s->tick.data = s;
     uv_check_start(&s->check, on_check);
+    open_beat(s);
     mw_status status = open_first(s);
     mw_post_open(s->flow->post, s->index, &s->loop, on_message, s);
     mw_shard_report(s, MW_MSG_READY, status != MW_OK, s);

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BACK_OFF_MS = 100, BACK_OFF_MS_MAX = 30000 };
+enum { BACK_OFF_MS = 100, BACK_OFF_MS_MAX = 30000, LOOK_NS = 100000000 };
 static const int64_t young_ns =
     10000000000; /* a child that lived longer starts the back-off anew */
 
@@ -37,11 +37,29 @@ static pid_t start_child(int (*work)(void *), void *arg, const sigset_t *old)
     exit(work(arg));
 }
 
+typedef struct guard {
+    mw_watchdog *watchdog;
+    int64_t hung_ns;
+} guard;
+
+/* One that hangs is ended; it may take the time to write a core. */
+static void look_for_hang(pid_t child, const guard *g)
+{
+    int shard = g->hung_ns ? mw_watchdog_find_hung(g->watchdog, g->hung_ns) : -1;
+    if (shard < 0) return;
+    mw_log(MW_ERROR, "supervisor",
+           "shard %d hangs: it has not been heard of for %.1f s; the router is ended", shard,
+           (double)g->hung_ns / 1e9);
+    mw_watchdog_accuse(g->watchdog, shard);
+    kill(child, SIGABRT);
+}
+
 /* Waits for the child, passing signals on. */
-static int wait_for(pid_t child, int *ending)
+static int wait_for(pid_t child, int *ending, const guard *g)
 {
     sigset_t set;
-    int status;
+    int status, aborted = 0;
+    struct timespec look = {.tv_nsec = LOOK_NS};
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
@@ -50,7 +68,10 @@ static int wait_for(pid_t child, int *ending)
     for (;;) {
         int number = 0;
         if (waitpid(child, &status, WNOHANG) == child) return status;
-        if (sigwait(&set, &number) != 0 || number == SIGCHLD) continue;
+        number = sigtimedwait(&set, NULL, &look);
+        if (number < 0 && !aborted)
+            look_for_hang(child, g), aborted = mw_watchdog_accused(g->watchdog);
+        if (number < 0 || number == SIGCHLD) continue;
         *ending |= number != SIGHUP; /* that one means: reload */
         kill(child, number);
     }
@@ -67,8 +88,9 @@ static int sleep_or_end(int64_t ms)
     return sigtimedwait(&set, NULL, &time) > 0;
 }
 
-int mw_supervise(int (*work)(void *arg), void *arg)
+int mw_supervise(int (*work)(void *arg), void *arg, mw_watchdog *watchdog, int64_t hung_ns)
 {
+    const guard g = {watchdog, hung_ns};
     sigset_t old;
     int64_t back_off_ms = BACK_OFF_MS;
     int ending = 0;
@@ -80,9 +102,13 @@ int mw_supervise(int (*work)(void *arg), void *arg)
             mw_log(MW_ERROR, "supervisor", "cannot start the router: no process can be made");
             return 1;
         }
-        int status = wait_for(child, &ending);
+        int status = wait_for(child, &ending, &g);
         if (WIFEXITED(status)) return WEXITSTATUS(status);
         if (ending) return 1;
+        if (mw_watchdog_buried(watchdog))
+            mw_log(MW_ERROR, "supervisor",
+                   "an event has brought the router down twice: it goes to the dead letters "
+                   "without another try");
         if (mw_clock_steady_ns() - started_ns > young_ns) back_off_ms = BACK_OFF_MS;
         mw_log(MW_ERROR, "supervisor",
                "the router died of signal %d; it is started again from its checkpoint in %lld ms",

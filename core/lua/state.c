@@ -236,6 +236,15 @@ static void push_function(mw_lua *l, int list, uint32_t chain, uint32_t stage)
     lua_pop(l->L, 1);
 }
 
+/* What is garbage goes before the limit is met: the collector's own pace knows of no limit. */
+static void keep_memory(mw_lua *l)
+{
+    if (!l->starved && (l->bytes < l->limit / 4 * 3 || l->bytes < l->kept + l->limit / 16)) return;
+    l->starved = 0;
+    lua_gc(l->L, LUA_GCCOLLECT, 0);
+    l->kept = l->bytes;
+}
+
 /* A driver contains what its rules do. What is left is memory that cannot be had in the driver
  * itself: the row it was at becomes a dead letter, and it goes on behind it. */
 static void run_contained(mw_lua *l, int list, uint32_t chain, uint32_t stage)
@@ -246,22 +255,14 @@ static void run_contained(mw_lua *l, int list, uint32_t chain, uint32_t stage)
         push_function(l, list, chain, stage);
         if (lua_pcall(L, 0, 0, 0) == 0) return;
         const char *why = lua_tostring(L, -1);
-        if (!why) why = "the rule ran out of memory";
+        if (!why || l->starved) why = "the rule ran out of memory";
         uint32_t row = v->row, mark = v->send_count;
         while (mark > 0 && v->sends[mark - 1].row == row) mark--;
         mw_view_fail(v, row, v->rule, mark, why, strlen(why));
         lua_pop(L, 1);
         v->row = row < v->given ? row + 1 : v->given;
+        keep_memory(l);
     }
-}
-
-/* What is garbage goes before the limit is met: the collector's own pace knows of no limit. */
-static void keep_memory(mw_lua *l)
-{
-    if (!l->starved && (l->bytes < l->limit / 4 * 3 || l->bytes < l->kept + l->limit / 16)) return;
-    l->starved = 0;
-    lua_gc(l->L, LUA_GCCOLLECT, 0);
-    l->kept = l->bytes;
 }
 
 void mw_lua_run(mw_lua *l, uint32_t chain, uint32_t stage)

@@ -20,14 +20,19 @@ local IN_LINE = 12 -- rules in one trace
 local INDEX_FROM = 4 -- rules with conditions: from this many on they are indexed
 local DERIVED_MAX = 10000
 
+local NO_MEMORY = "not enough memory" -- as LuaJIT says it
+local TOO_MUCH_MEMORY = "the rule needs more memory than there may be "
+  .. "(mw.flow { memory = ... } is the limit for the rules of a shard)"
+
 --- A rule failed. The reason is text already, or becomes it.
 local function fail(row, rule, mark, why)
   if type(why) ~= "string" then
     why = type(why) == "table" and getmetatable(why) == nil and "an error that is a table"
       or tostring(why)
   end
-  if why:find "not enough memory$" then
-    why = "the rules need more memory than they may have (mw.flow { memory = ... } is the limit of each shard)"
+  if why == NO_MEMORY then
+    collectgarbage() -- what the rule made is garbage now, and the next row must not pay for it
+    why = TOO_MUCH_MEMORY
   end
   C.mw_view_fail(R, row, rule, mark, why, #why)
   R.counts[rule].failed = R.counts[rule].failed + 1
