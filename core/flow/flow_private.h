@@ -292,6 +292,9 @@ void mw_flow_broadcast(mw_flow *f, uint32_t kind, uint32_t target, void *body);
 void mw_flow_look_around(mw_flow *f);
 
 /* version.c: loading versions; who lives where. */
+mw_status mw_graph_load(mw_graph *g, const char *path, const mw_kinds *kinds,
+                        const char *kinds_json, mw_files *files, unsigned shards,
+                        const char *state_folder, mw_error *error);
 mw_status mw_version_load(mw_version **version, mw_flow *f, mw_files *files, mw_error *error);
 /* Makes the hosts of what `old` (which may be NULL) does not have, and takes over those it has. */
 void mw_version_place(mw_version *v, mw_flow *f, mw_version *old);

@@ -62,6 +62,12 @@ static void push_line(lua_State *L, harness *h, const mw_send *line)
     lua_setfield(L, -2, "status");
 }
 
+static void write_meta(const void *meta, int kept, mw_buffer *out)
+{
+    (void)kept;
+    mw_buffer_text(out, meta);
+}
+
 static int fill_batch(harness *h, mw_source_host *source, const char *text, size_t len, int raw,
                       mw_error *error)
 {
@@ -76,7 +82,6 @@ static int fill_batch(harness *h, mw_source_host *source, const char *text, size
                    source->source.config, 16 << 20);
     b->stream = &h->stream, b->owner = source, b->first = 1, b->len = len;
     b->version = &h->version, b->source = (uint32_t)(source - h->sources);
-    b->time_ns = 1700000000000000000;
     if (h->stream.format->boundary(&h->stream, b->block, len, 1, &whole, error) != MW_OK) return 0;
     b->len = whole;
     return 1;
@@ -95,6 +100,12 @@ static int host_push(lua_State *L)
     if (!fill_batch(h, &h->sources[index], text, len, lua_toboolean(L, 3), &error))
         return luaL_error(L, "%s", error.message);
     mw_batch *b = h->batch;
+    const char *meta = luaL_optstring(L, 5, "");
+    b->time_ns = (int64_t)(luaL_checknumber(L, 4) * 1e9);
+    if (meta[0]) {
+        b->meta = mw_arena_copy(&b->arena, meta, strlen(meta) + 1);
+        b->write_meta = write_meta;
+    }
     b->stream->format->split(b);
     mw_view_begin(&r->view, b, &b->arena, b->events, b->count);
     mw_prepare_project(r, index);
@@ -110,14 +121,41 @@ static int host_push(lua_State *L)
     return 1;
 }
 
-/* runtime.run_test(i, push) -> ok, name, why */
+/* Puts a function of a module of the runtime on the stack. */
+static void push_module(lua_State *L, const char *module, const char *function)
+{
+    lua_getglobal(L, "require");
+    lua_pushstring(L, module);
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, function);
+    lua_remove(L, -2);
+}
+
+static void start_coverage(harness *h)
+{
+    lua_State *L = mw_lua_raw(h->rules.lua);
+    push_module(L, "moonweir.coverage", "start");
+    lua_call(L, 0, 0);
+}
+
+static void report_coverage(harness *h, mw_buffer *out)
+{
+    lua_State *L = mw_lua_raw(h->rules.lua);
+    size_t len;
+    push_module(L, "moonweir.coverage", "report");
+    lua_call(L, 0, 2);
+    const char *lines = lua_tolstring(L, -2, &len);
+    mw_buffer_append(out, lines, len);
+    mw_buffer_append(out, "", 1);
+    lines = lua_tolstring(L, -1, &len);
+    mw_buffer_append(out, lines, len + 1);
+}
+
+/* test.run(i, push) -> ok, name, why */
 static void run_fixture(harness *h, uint32_t index, mw_test_result *r)
 {
     lua_State *L = mw_lua_raw(h->rules.lua);
-    lua_getglobal(L, "require");
-    lua_pushstring(L, "moonweir.test");
-    lua_call(L, 1, 1);
-    lua_getfield(L, -1, "run");
+    push_module(L, "moonweir.test", "run");
     lua_pushinteger(L, (lua_Integer)index);
     lua_pushlightuserdata(L, h);
     lua_pushcclosure(L, host_push, 1);
@@ -129,53 +167,43 @@ static void run_fixture(harness *h, uint32_t index, mw_test_result *r)
 
 static mw_status load(harness *h, const mw_harness_options *o, mw_error *error)
 {
-    const char *json;
-    size_t len;
     mw_buffer kinds = {0};
-    mw_paths paths;
-    mw_view view;
-    mw_paths_init(&paths);
-    mw_view_init(&view, &paths);
     mw_kinds_json(o->kinds, &kinds);
     mw_buffer_append(&kinds, "", 1);
-    mw_lua *l = mw_lua_new(&view);
     h->version.shards = 1;
     h->version.files = o->files;
     h->version.tallies = &h->tally;
     h->batch = mw_batch_new(4096);
-    mw_status status = mw_lua_load(l, o->path, kinds.bytes, o->files, &json, &len, error);
+    mw_status status =
+        mw_graph_load(&h->version.graph, o->path, o->kinds, kinds.bytes, o->files, 1, ".", error);
     if (status == MW_OK) {
-        mw_graph_read(&h->version.graph, o->kinds, json, len, o->path, ".");
-        mw_files_version(o->files, h->version.graph.version, sizeof h->version.graph.version);
         open_sources(h);
         status = mw_rules_open(&h->rules, &h->version, o->path, kinds.bytes, error);
         h->rules.view.route = NULL;
     }
-    mw_lua_free(l);
-    mw_view_close(&view);
-    mw_paths_close(&paths);
     mw_buffer_close(&kinds);
     return status;
 }
 
 mw_status mw_harness_run(const mw_harness_options *o, mw_error *error)
 {
-    mw_status status = MW_OK;
-    uint32_t count = 1;
-    for (uint32_t i = 0; i < count && status == MW_OK; i++) {
-        harness *h = calloc(1, sizeof *h);
-        mw_assert(h != NULL);
-        status = load(h, o, error);
-        if (status == MW_OK) {
-            mw_test_result r = {0};
-            count = h->version.graph.test_count;
-            if (count) {
-                run_fixture(h, i, &r);
-                o->tell(o->self, &r);
-            }
-        }
-        close_harness(h);
-        free(h);
+    harness *h = calloc(1, sizeof *h);
+    mw_assert(h != NULL);
+    mw_status status = load(h, o, error);
+    if (status == MW_OK && o->coverage) {
+        start_coverage(h);
+        status = mw_lua_again(h->rules.lua, error); /* so that loading is seen, too */
     }
+    for (uint32_t i = 0; status == MW_OK && i < h->version.graph.test_count; i++) {
+        mw_test_result r = {0};
+        if (i) status = mw_lua_again(h->rules.lua, error);
+        if (status != MW_OK) break;
+        run_fixture(h, i, &r);
+        o->tell(o->self, &r);
+        lua_settop(mw_lua_raw(h->rules.lua), 0);
+    }
+    if (status == MW_OK && o->coverage) report_coverage(h, o->coverage);
+    close_harness(h);
+    free(h);
     return status;
 }

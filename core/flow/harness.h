@@ -6,6 +6,7 @@
 
 #include "flow/graph.h"
 #include "lua/files.h"
+#include "base/buffer.h"
 
 typedef struct mw_test_result {
     const char *name;
@@ -16,7 +17,8 @@ typedef struct mw_test_result {
 typedef struct mw_harness_options {
     const char *path;
     const mw_kinds *kinds;
-    mw_files *files; /* what was read already */
+    mw_files *files;     /* what was read already */
+    mw_buffer *coverage; /* NULL, or where lcov's lines go; then a NUL, and a line for people */
     void (*tell)(void *self, const mw_test_result *r);
     void *self;
 } mw_harness_options;

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static mw_status read_graph(mw_version *v, mw_flow *f, mw_error *error)
+mw_status mw_graph_load(mw_graph *g, const char *path, const mw_kinds *kinds,
+                        const char *kinds_json, mw_files *files, unsigned shards,
+                        const char *state_folder, mw_error *error)
 {
     const char *json;
     size_t len;
@@ -13,14 +15,12 @@ static mw_status read_graph(mw_version *v, mw_flow *f, mw_error *error)
     mw_view view;
     mw_paths_init(&paths);
     mw_view_init(&view, &paths);
-    view.shards = f->shards;
+    view.shards = shards;
     mw_lua *l = mw_lua_new(&view);
-    mw_status status =
-        mw_lua_load(l, f->options.path, f->kinds_json.bytes, v->files, &json, &len, error);
+    mw_status status = mw_lua_load(l, path, kinds_json, files, &json, &len, error);
     if (status == MW_OK) {
-        mw_graph_read(&v->graph, f->kinds, json, len, f->options.path, f->options.state_folder);
-        mw_files_version(v->files, v->graph.version, sizeof v->graph.version);
-        if (f->options.replay) mw_replay_substitute(&v->graph, f->options.replay);
+        mw_graph_read(g, kinds, json, len, path, state_folder);
+        mw_files_version(files, g->version, sizeof g->version);
     }
     mw_lua_free(l);
     mw_view_close(&view);
@@ -34,11 +34,13 @@ mw_status mw_version_load(mw_version **version, mw_flow *f, mw_files *files, mw_
     mw_assert(v != NULL);
     v->files = files;
     v->shards = f->shards;
-    mw_status status = read_graph(v, f, error);
+    mw_status status = mw_graph_load(&v->graph, f->options.path, f->kinds, f->kinds_json.bytes,
+                                     files, f->shards, f->options.state_folder, error);
     if (status != MW_OK) {
         free(v);
         return status;
     }
+    if (f->options.replay) mw_replay_substitute(&v->graph, f->options.replay);
     v->rules = calloc(v->shards, sizeof *v->rules);
     v->sources = calloc((size_t)v->graph.source_count * v->shards + 1, sizeof *v->sources);
     v->first = calloc((size_t)v->graph.source_count * v->shards + 1, sizeof *v->first);

@@ -214,17 +214,32 @@ mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, mw_files *
     return MW_OK;
 }
 
-mw_status mw_lua_build(mw_lua *l, mw_error *error)
+/* How is the name of what makes the drivers. */
+static mw_status make_drivers(mw_lua *l, const char *how, mw_error *error)
 {
     lua_State *L = l->L;
-    push_runtime(L, "build");
+    luaL_unref(L, LUA_REGISTRYINDEX, l->drivers);
+    luaL_unref(L, LUA_REGISTRYINDEX, l->keyers);
+    l->drivers = l->keyers = LUA_NOREF;
+    push_runtime(L, how);
     if (lua_pcall(L, 0, 1, 0) != 0) return fail_with_top(l, error);
     l->drivers = luaL_ref(L, LUA_REGISTRYINDEX);
     push_runtime(L, "keyers");
     if (lua_pcall(L, 0, 1, 0) != 0) return fail_with_top(l, error);
     l->keyers = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_gc(L, LUA_GCCOLLECT, 0);
     return MW_OK;
+}
+
+mw_status mw_lua_build(mw_lua *l, mw_error *error)
+{
+    mw_status status = make_drivers(l, "build", error);
+    if (status == MW_OK) lua_gc(l->L, LUA_GCCOLLECT, 0);
+    return status;
+}
+
+mw_status mw_lua_again(mw_lua *l, mw_error *error)
+{
+    return make_drivers(l, "again", error);
 }
 
 static void push_function(mw_lua *l, int list, uint32_t chain, uint32_t stage)

@@ -24,6 +24,8 @@ mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, mw_files *
                       const char **graph, size_t *len, mw_error *error);
 /* Makes the drivers of the loaded flow. */
 mw_status mw_lua_build(mw_lua *l, mw_error *error);
+/* Loads the flow once more in the same state: nothing that its rules kept is left. */
+mw_status mw_lua_again(mw_lua *l, mw_error *error);
 /* Runs the rules of a chain's stage over the view's rows. What rules do wrong is in the journal as
  * dead letters. */
 void mw_lua_run(mw_lua *l, uint32_t chain, uint32_t stage);

@@ -12,10 +12,17 @@ void mw_view_init(mw_view *v, mw_paths *paths)
     v->projector = mw_projector_new(paths);
 }
 
-void mw_view_close(mw_view *v)
+void mw_view_forget(mw_view *v)
 {
     for (uint32_t i = 0; i < v->when_count; i++) mw_when_free(v->whens[i]);
     free(v->whens);
+    v->whens = NULL, v->when_count = 0;
+    v->given = v->count = 0;
+}
+
+void mw_view_close(mw_view *v)
+{
+    mw_view_forget(v);
     free(v->slots);
     free(v->own_events);
     free(v->sends);

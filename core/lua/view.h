@@ -97,6 +97,8 @@ void mw_view_close(mw_view *v);
  * Slots are not filled. */
 void mw_view_begin(mw_view *v, mw_batch *b, mw_arena *arena, mw_event *events, uint32_t count);
 
+/* Forgets the conditions of rules: they will be added anew. */
+void mw_view_forget(mw_view *v);
 /* Room for a hash a row of the run in v->hashes. */
 void mw_view_reserve_hashes(mw_view *v);
 /* Room for one more line in the journal. */

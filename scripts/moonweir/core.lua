@@ -25,6 +25,7 @@ typedef struct {
 typedef struct mw_when mw_when;
 
 void mw_view_grow(mw_view *v);
+void mw_view_forget(mw_view *v);
 void mw_view_find(mw_view *v, uint32_t row, int32_t path);
 int32_t mw_view_path_key(mw_view *v, int32_t parent, const char *key, size_t len);
 int32_t mw_view_path_index(mw_view *v, int32_t parent, uint32_t index);

@@ -94,6 +94,9 @@ local function call_text(k, rule)
     .. "\nuntil true"
 end
 
+--- Drivers by their text: a flow that begins again has the same ones.
+local made = {}
+
 local function compile(text, rules, extra)
   local names, values = {}, {}
   for k, rule in ipairs(rules) do
@@ -104,7 +107,9 @@ local function compile(text, rules, extra)
     .. budget.FIRST
     .. "\n"
   if #names > 0 then head = head .. "local " .. table.concat(names, ", ") .. " = unpack(fns)\n" end
-  return assert(loadstring(head .. text, "=driver"))(
+  text = head .. text
+  made[text] = made[text] or assert(loadstring(text, "=driver"))
+  return made[text](
     R,
     pcall,
     event.new,

@@ -27,29 +27,35 @@ jit.opt.start(
 local LOAD_SECONDS = 2
 
 local declared, chains
+local flow_path, environment_variables, kinds
 
 --- C's: the text of a file (nil and why not), and source text with a budget put in.
 local read_file, add_budget
 
-local function load_text(text, path, env)
+--- What a file's text is compiled to, by path: a function that gives the file's function anew.
+local compiled = {}
+
+local function compile(text, path)
   if text:byte(1) == 27 then
     error(path .. ": bytecode is not accepted: a flow is Lua source", 0)
   end
   -- compiled as it is first, so that errors are about what is written there
-  local fn, why = load(text, "@" .. path, "t", env)
+  local fn, why = load(text, "@" .. path, "t")
   if fn then fn, why = add_budget(text, path) end
   if not fn then error(why, 0) end
-  return assert(load(fn, "@" .. path, "t", env))()(budget.table)
+  return assert(load(fn, "@" .. path, "t"))
 end
 
---- Loads a flow. `kinds` is JSON; errors are raised as text that begins with file:line.
----@param host { read_file: function, add_budget: function }  C's
----@return string graph as JSON
-function M.load(path, kinds_text, env, version, host)
-  read_file, add_budget = host.read_file, host.add_budget
-  declare.version = version
-  local mw, d = declare.new(assert(event.decode_text(kinds_text)), env)
-  local folder = path:match "^(.*/)[^/]*$" or ""
+local function load_text(text, path, env)
+  compiled[path] = compiled[path] or compile(text, path)
+  return setfenv(compiled[path], env)()(budget.table)
+end
+
+--- Runs the flow's file, and the modules that it requires, in an environment of their own: declares
+--- everything anew.
+local function declare_all()
+  local mw, d = declare.new(kinds, environment_variables)
+  local folder = flow_path:match "^(.*/)[^/]*$" or ""
   local environment = sandbox.environment(mw, function(name, flow_env)
     if name:find("..", 1, true) or name:find "[^%w_%-%.]" then
       error("a module is named by letters, digits, '_', '-' and '.', not '" .. name .. "'", 3)
@@ -59,18 +65,37 @@ function M.load(path, kinds_text, env, version, host)
     if not text then error("cannot load module '" .. name .. "': " .. tostring(why), 3) end
     return load_text(text, file, flow_env)(name)
   end)
-  local text, why = read_file(path)
+  local text, why = read_file(flow_path)
   if not text then error("cannot read the flow: " .. tostring(why), 0) end
   budget.begin("loading the flow", LOAD_SECONDS)
-  load_text(text, path, environment)()
-  if #d.sources == 0 then error(path .. ":1: the flow declares no source", 0) end
-  declared = d
+  load_text(text, flow_path, environment)()
+  if #d.sources == 0 then error(flow_path .. ":1: the flow declares no source", 0) end
   trial.resolve(d)
   for _, rule in ipairs(d.rules) do
     budget.limits[rule.number] = rule.timeout
   end
+  declared = d
   chains = graph.chains(d, R.shards == 1)
-  return encode.encode_text(graph.plain(d, chains))
+end
+
+--- Loads a flow. `kinds_text` is JSON; errors are raised as text that begins with file:line.
+---@param host { read_file: function, add_budget: function }  C's
+---@return string graph as JSON
+function M.load(path, kinds_text, env, version, host)
+  read_file, add_budget = host.read_file, host.add_budget
+  declare.version = version
+  flow_path, environment_variables = path, env
+  kinds = assert(event.decode_text(kinds_text))
+  declare_all()
+  return encode.encode_text(graph.plain(declared, chains))
+end
+
+--- Begins again, as if the flow were loaded now: nothing that its rules keep is left. For fixtures.
+---@return function[][] drivers
+function M.again()
+  C.mw_view_forget(R)
+  declare_all()
+  return M.build()
 end
 
 --- Makes the drivers. After load; on a shard that will run them.
@@ -108,7 +133,8 @@ function M.keyers()
   return keyers
 end
 
-M.tests = function() return declared.tests end
+--- What the flow's files were compiled to, by path. For coverage.
+function M.compiled() return compiled end
 M.declared = function() return declared end
 
 return M
