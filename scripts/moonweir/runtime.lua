@@ -24,7 +24,7 @@ jit.opt.start(
 )
 
 --- Seconds that a flow may take to be loaded, of processor time.
-local LOAD_SECONDS = 2
+local LOAD_SECONDS = 1
 
 local declared, chains
 local flow_path, environment_variables, kinds
