@@ -40,7 +40,10 @@ end
 --- Called by the flow's code when its count is below zero.
 function B.over()
   local now = C.mw_budget_clock()
-  if R.given == 0 and phase then return spend(phase, phase_began, now, phase_limit) end
+  if R.given == 0 and phase then
+    spend(phase, phase_began, now, phase_limit) -- no tail call: the error counts levels
+    return
+  end
   if B[2] == 0 then
     B[2], looked, quantum = now, now, M.FIRST
     B[1] = quantum
