@@ -187,6 +187,20 @@ static size_t gather(const mw_batch *b, entry **entries)
     return n;
 }
 
+/* An error without the "file:line: " in front: a decision is the same wherever its rule stands. */
+static const char *without_place(const char *text, size_t *len)
+{
+    for (size_t i = 0; i + 2 < *len; i++) {
+        size_t at = i + 1;
+        if (text[i] != ':') continue;
+        while (at < *len && text[at] >= '0' && text[at] <= '9') at++;
+        if (at == i + 1 || at + 2 > *len || text[at] != ':' || text[at + 1] != ' ') continue;
+        *len -= at + 2;
+        return text + at + 2;
+    }
+    return text;
+}
+
 /* Of a dead letter only what the rules decided: its time is not the event's. */
 static void write_dead(const mw_piece *p, mw_buffer *out)
 {
@@ -195,7 +209,9 @@ static void write_dead(const mw_piece *p, mw_buffer *out)
     for (size_t i = 0; i < 3; i++) {
         mw_value v = mw_json_member(p->text, p->len, kept[i], strlen(kept[i]), 0);
         mw_buffer_format(out, "%s\"%s\":\"", i ? "," : "", kept[i]);
-        mw_buffer_append(out, v.text ? v.text : "", v.text ? v.len : 0);
+        size_t len = v.text ? v.len : 0;
+        const char *from = i == 2 && len ? without_place(v.text, &len) : v.text;
+        mw_buffer_append(out, from ? from : "", len);
         mw_buffer_text(out, "\"");
     }
     mw_buffer_text(out, "}");

@@ -55,10 +55,11 @@ end
 --- What a sink was sent: kept, or answered as the fixture said it would be.
 local function take(self, name, e)
   local answers = self.answers[name]
-  local status = answers and (#answers > 1 and table.remove(answers, 1) or answers[1]) or 200
+  local more = answers ~= nil and #answers > 1
+  local status = not answers and 200 or more and table.remove(answers, 1) or answers[1]
   if status >= 500 or status == 408 or status == 429 then
     self.retries[name] = (self.retries[name] or 0) + 1
-    if #answers > 1 then return take(self, name, e) end
+    if more then return take(self, name, e) end
     table.insert(self.waiting, { sink = name, event = e })
   elseif status >= 400 then
     refuse(self, name, status, e)
@@ -162,7 +163,7 @@ end
 ---@param how? { any_order: boolean }
 function Test:expect(sink, want, how)
   local name = name_of(self, sink, "sink", 2).name
-  local got = self.by_sink[name] or {}
+  local got = self.by_sink[name] or setmetatable({}, encode.array_mark)
   self.expected[name] = true
   if type(want) == "number" then
     if #got == want then return end

@@ -131,6 +131,102 @@ end)
   end)
 end)
 
+describe("fixtures", function()
+  after_each(s.clean)
+
+  local RULES = HEAD .. [[
+local out = mw.sink.http("out", { url = "http://127.0.0.1:1/" })
+local other = mw.sink.file("other", { path = "other" })
+mw.rule("r", { from = input }, function(e)
+  if e.old then
+    other:send(e)
+  end
+  if e.unused then
+    other:send({})
+  end
+  if e.fail then error("it failed") end
+  out:send(e, { at = mw.now(), key = mw.meta(e).key })
+end)
+]]
+
+  local function passes(body)
+    local folder = s.folder()
+    local code, out, err = s.moonweir("test", folder, RULES .. 'mw.test("t", function(t)\n' .. body .. "\nend)\n")
+    assert.equal(0, code, out .. err)
+  end
+
+  local function fails(body, why)
+    local folder = s.folder()
+    local code, _, err = s.moonweir("test", folder, RULES .. 'mw.test("t", function(t)\n' .. body .. "\nend)\n")
+    assert.equal(1, code, body .. " passes")
+    assert.matches(why, err)
+  end
+
+  it("move the time of events, and say what their source knows", function()
+    passes [[t:at(100) t:push(input, {}) t:advance("10s") t:push(input, {}, { key = "k" })
+      t:expect(out, { { at = 100 }, { at = 110, key = "k" } })]]
+    fails('t:advance("10 parsecs")', "flow.lua:%d+: t:advance wants a duration")
+  end)
+
+  it("answer what a sink sends", function()
+    passes [[t:respond(out, { 503, 200 }) t:push(input, { n = 1 }) assert(t:retried(out) == 1) t:expect(out, 1)
+      t:respond(out, 400) t:push(input, { n = 2 }) t:expect(out, 1) t:expect_dead(1, "refused it with status 400")
+      t:expect_nothing_else()]]
+  end)
+
+  it("know that nothing else happened", function()
+    passes 't:push(input, { n = 1 }) t:expect(out, 1) t:expect_nothing_else()'
+    fails('t:push(input, { old = true }) t:expect(out, 1) t:expect_nothing_else()', "sink 'other' was sent 1 events that nobody expected\n  %+ {\"old\":true}")
+    fails('t:push(input, { fail = true }) t:expect_nothing_else()', "a dead letter that nobody expected: flow.lua:12: it failed")
+    fails('t:push(input, { fail = true }) t:expect_dead(1, "another")', 'the dead letter says "flow.lua:12: it failed", not "another"')
+  end)
+
+  it("compare in order, or in any, and show a diff", function()
+    local push = 't:push(input, { n = 1 }) t:push(input, { n = 2 }) t:push(input, { n = 3 }) '
+    passes(push .. 't:expect(out, { { n = 3 }, { n = 1 }, { n = 2 } }, { any_order = true })')
+    fails(push .. 't:expect(out, { { n = 3 }, { n = 1 }, { n = 4 } }, { any_order = true })', "sink 'out' was not sent {\"n\":4}")
+    fails(push .. 't:expect(out, { { n = 1 }, { n = 5 }, { n = 3 } })', 'in event 2 of sink \'out\', n is 2, not 5\n    {"at":1700000000,"n":1}\n  %- {"n":5}\n  %+ {"at":1700000000,"n":2}\n')
+  end)
+
+  it("end when they run away", function()
+    fails("while true do end", "flow.lua:16: the test ran longer than its 5000 ms")
+    fails("while true do t:push(input, {}) end", "the test ran longer")
+  end)
+
+  it("are told as TAP, as JUnit, and with the lines that they ran", function()
+    local folder = s.folder()
+    local text = RULES .. 'mw.test("good <one>", function(t) t:push(input, { old = true }) end)\nmw.test("bad", function(t) t:expect(out, 1) end)\n'
+    local code, out = s.moonweir("test", folder, text, { "--format", "tap", "--coverage", "cov" })
+    assert.equal(1, code)
+    assert.matches("^TAP version 13\nok 1 %- good <one>\nnot ok 2 %- bad\n  %-%-%-\n  message: |\n    flow.lua:%d+: sink 'out' was sent 0 events, not 1: %[%]\n  %.%.%.\n1%.%.2\n$", out)
+    local cov = s.read(folder .. "/cov")
+    assert.matches("SF:flow.lua\n", cov)
+    assert.matches("DA:7,1\n", cov) -- other:send(e)
+    assert.matches("DA:10,0\n", cov) -- other:send({})
+    assert.matches("LF:%d+\nLH:%d+\nend_of_record\n$", cov)
+    code, out = s.moonweir("test", folder, text, { "--format", "junit" })
+    assert.equal(1, code)
+    assert.matches('^<%?xml version="1.0" encoding="UTF%-8"%?>\n<testsuite name="flow.lua" tests="2" failures="1">\n'
+      .. '  <testcase classname="moonweir" name="good &lt;one&gt;"/>\n  <testcase classname="moonweir" name="bad">\n'
+      .. '    <failure message="flow.lua:16: [^<>"]+"/>\n  </testcase>\n</testsuite>\n$', out)
+    local err
+    code, _, err = s.moonweir("test", folder, text, { "--format", "html" })
+    assert.equal(2, code)
+    assert.matches("%-%-format is text, tap or junit, not 'html'", err)
+  end)
+
+  it("run again when a file is saved", function()
+    local folder = s.folder()
+    s.write(folder .. "/flow.lua", RULES .. 'mw.test("one", function(t) t:expect(out, 1) end)\n')
+    local p = s.start({ s.program, "test", "flow.lua", "--watch" }, { cwd = folder })
+    s.eventually(function() return p:stdout():find "0 passed, 1 failed" end)
+    s.write(folder .. "/flow.lua", RULES .. 'mw.test("two", function(t) t:expect(out, 0) end)\n')
+    s.eventually(function() return p:stdout():find "ok    two\n1 passed, 0 failed" end)
+    p:kill(s.SIGKILL)
+    p:wait()
+  end)
+end)
+
 describe("the program", function()
   after_each(s.clean)
 
