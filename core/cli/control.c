@@ -95,7 +95,7 @@ static void print_report(const mw_buffer *answer)
 {
     mw_value all = root(answer);
     if (member(all, "accepted").kind != MW_TRUE) {
-        mw_command_complain(text(member(all, "error")));
+        fprintf(stderr, "moonweir: %s\n", text(member(all, "error")));
         return;
     }
     if (member(all, "unchanged").kind == MW_TRUE) {
@@ -166,7 +166,7 @@ static void print_status(const mw_buffer *answer)
     if (member(all, "refused").kind != MW_ABSENT) {
         printf("  the last reload was refused\n");
         fflush(stdout);
-        mw_command_complain(text(member(all, "refused")));
+        fprintf(stderr, "moonweir: %s\n", text(member(all, "refused")));
     }
 }
 

@@ -79,24 +79,33 @@ static void be_idle(mw_reload *r)
     if (r->again) begin_next(r);
 }
 
+static void remember_refusal(mw_reload *r, const char *why)
+{
+    char hash[20];
+    mw_files_version(r->files, hash, sizeof hash);
+    mw_version_record *record = remember(r, 0, hash, NULL);
+    snprintf(record->verdict, sizeof record->verdict, "refused: %.*s",
+             (int)(strcspn(why, "\n") < 480 ? strcspn(why, "\n") : 480), why);
+    if (r->watch && !r->going_back) mw_watch_files(r->watch, r->files);
+    if (r->owns_files) mw_files_free(r->files);
+}
+
 static void refuse(mw_reload *r, const char *why)
 {
-    snprintf(r->refusal, sizeof r->refusal, "%s", why);
+    mw_buffer text = {0};
+    if (r->files) mw_files_explain(r->files, why, &text);
+    else
+        mw_buffer_text(&text, why);
+    snprintf(r->refusal, sizeof r->refusal, "%.*s", (int)text.len, text.bytes);
     mw_log(MW_ERROR, "reload", "refused, version %s goes on: %s", r->flow->version->graph.version,
-           why);
+           r->refusal);
     mw_count(&r->refused, 1);
     r->report.len = 0;
     mw_buffer_text(&r->report, "{\"accepted\":false,\"error\":");
-    mw_json_quote(&r->report, why, strlen(why));
+    mw_json_quote(&r->report, text.bytes, text.len);
     mw_buffer_format(&r->report, ",\"version\":\"%s\"}", r->flow->version->graph.version);
-    if (r->files) {
-        char hash[20];
-        mw_files_version(r->files, hash, sizeof hash);
-        mw_version_record *record = remember(r, 0, hash, NULL);
-        snprintf(record->verdict, sizeof record->verdict, "refused: %.480s", why);
-        if (r->watch && !r->going_back) mw_watch_files(r->watch, r->files);
-        if (r->owns_files) mw_files_free(r->files);
-    }
+    mw_buffer_close(&text);
+    if (r->files) remember_refusal(r, why);
     tell_waiters(r, 0);
     be_idle(r);
 }

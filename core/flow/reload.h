@@ -64,7 +64,7 @@ typedef struct mw_reload {
     mw_version *retired;
     uv_timer_t sweep;
     mw_buffer report;   /* of the last reload, JSON */
-    char refusal[1000]; /* why the last one was refused; "" when it was not */
+    char refusal[2000]; /* why the last one was refused; "" when it was not */
     mw_counter accepted, refused, rolled_back;
     mw_watch *watch;
     struct {

@@ -38,7 +38,8 @@ static void inherit(mw_source_host *h)
     if (!was || was->source.kind != h->source.kind || !was->source.kind->hand_over) return;
     if (strcmp(address_of(was->source.config), address_of(h->source.config)) != 0) return;
     h->source.inherited = was->source.kind->hand_over(&was->source);
-    *h->shared = *was->shared;
+    *mw_source_lock_shared(&h->source) = *was->shared;
+    mw_source_unlock_shared(&h->source);
 }
 
 mw_status mw_source_host_open(mw_source_host *h, mw_error *error)

@@ -116,6 +116,38 @@ void mw_files_free(mw_files *f)
     free(f);
 }
 
+static const char *line_of(const mw_file *file, long number, size_t *len)
+{
+    const char *at = file->text, *end = at + file->len;
+    for (long n = 1; at < end; n++) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        *len = (size_t)((stop ? stop : end) - at);
+        if (n == number) return at;
+        if (!stop) break;
+        at = stop + 1;
+    }
+    return NULL;
+}
+
+void mw_files_explain(const mw_files *f, const char *message, mw_buffer *out)
+{
+    mw_buffer_text(out, message);
+    for (uint32_t i = 0; i < f->count; i++) {
+        const mw_file *file = f->list[i];
+        size_t path_len = strlen(file->path), len = 0;
+        if (!file->text || strncmp(message, file->path, path_len) != 0 || message[path_len] != ':')
+            continue;
+        long number = strtol(message + path_len + 1, NULL, 10);
+        const char *line = line_of(file, number, &len);
+        if (!line || len > 500) return;
+        size_t indent = 0;
+        while (indent < len && (line[indent] == ' ' || line[indent] == '\t')) indent++;
+        mw_buffer_format(out, "\n%6ld | %.*s\n       | %.*s^", number, (int)len, line, (int)indent,
+                         line);
+        return;
+    }
+}
+
 void mw_files_version(const mw_files *f, char *to, size_t room)
 {
     uint64_t parts[2] = {0, 0};

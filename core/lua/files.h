@@ -7,6 +7,7 @@
 #ifndef MW_FILES_H
 #define MW_FILES_H
 
+#include "base/buffer.h"
 #include "base/status.h"
 
 #include <pthread.h>
@@ -44,6 +45,9 @@ int mw_mark_same(const mw_mark *a, const mw_mark *b);
 const mw_file *mw_files_get(mw_files *f, const char *path);
 /* Adds the files of another, as they were read there. */
 void mw_files_copy(mw_files *to, const mw_files *from);
+/* Appends the message and, where it begins with the path of one of the files and a line, that line
+ * with a caret below. */
+void mw_files_explain(const mw_files *f, const char *message, mw_buffer *out);
 /* A hash of all bytes, in the order in which they were first read, as 12 hexadecimal digits. */
 void mw_files_version(const mw_files *f, char *to, size_t room);
 

@@ -68,7 +68,9 @@ local function declare_all()
   local text, why = read_file(flow_path)
   if not text then error("cannot read the flow: " .. tostring(why), 0) end
   budget.begin("loading the flow", LOAD_SECONDS)
+  sandbox.loading = true
   load_text(text, flow_path, environment)()
+  sandbox.loading = false
   if #d.sources == 0 then error(flow_path .. ":1: the flow declares no source", 0) end
   trial.resolve(d)
   for _, rule in ipairs(d.rules) do

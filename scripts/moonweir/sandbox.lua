@@ -3,7 +3,8 @@
 --- could change.
 local event = require "moonweir.event"
 
-local M = {}
+--- `loading` is true while the flow's files run: only then may they be read.
+local M = { loading = false }
 
 local function copy(t, leave)
   local c = {}
@@ -117,6 +118,9 @@ function M.environment(mw, load_module)
   env.require = function(name)
     if type(name) ~= "string" then error("require wants the name of a module", 2) end
     if loaded[name] == nil then
+      if not M.loading then
+        error("modules are required where the flow is loaded, at the top of a file, not by rules", 2)
+      end
       local value = load_module(name, globals)
       loaded[name] = value == nil and true or value
     end

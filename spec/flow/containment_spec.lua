@@ -93,7 +93,7 @@ describe("a rule that takes too much memory", function()
     ["a concatenation"] = 'local t = {} for i = 1, 1e4 do t[i] = ("x"):rep(1e4) end table.concat(t)',
   } do
     it("ends as a dead letter, and the next events are decided: " .. name, function()
-      local out, dead = run(body, '{"n":1}\n{"ok":true}\n{"ok":true}\n{"n":2}\n{"ok":true}\n')
+      local out, dead = run(body, '{"n":1}\n{"ok":true}\n{"ok":true}\n{"n":2}\n{"ok":true}\n', 'mw.flow { timeout = "10s" }')
       assert.same({ 3, 2 }, { #out, #dead })
       assert.matches("the rule needs more memory than there may be", dead[1].error)
     end)
@@ -134,7 +134,10 @@ describe("the sandbox", function()
     for _, name in ipairs { "os", "io", "ffi", "debug", "jit", "load", "loadstring", "package", "getfenv", "setfenv" } do
       assert.same({ found = false }, (run(("out:send { found = _G[%q] ~= nil }"):format(name)))[1], name)
     end
-    refuses('require "../etc/passwd"', "a module is named by letters")
+    refuses('require "other"', "modules are required where the flow is loaded")
+    local code, _, err = s.moonweir("check", s.folder(), 'require "../etc/passwd"')
+    assert.equal(2, code)
+    assert.matches("a module is named by letters", err)
   end)
 
   it("lets nobody write what rules share", function()
