@@ -2,10 +2,10 @@
  * runs for ever.
  *
  * LuaJIT's hooks do not fire in compiled code, so the count is in the code itself: behind the `do`
- * of a loop, behind `repeat`, before `goto`, and at the start of each function a check is put in,
- * on the same line, so that line numbers hold. It counts a number down and calls
- * `__mw_budget.over()` below zero (see scripts/moonweir/budget.lua). The text must be Lua that
- * compiles; names that begin with `__mw_` are refused. Any thread. */
+ * of a loop, behind `repeat`, before `goto`, and at the start of each function that calls another a
+ * check is put in, on the same line, so that line numbers hold. It counts a number down and calls
+ * `over` below zero (see scripts/moonweir/budget.lua). The text must be Lua that compiles; names
+ * that begin with `__mw_` are refused. Any thread. */
 #ifndef MW_BUDGET_H
 #define MW_BUDGET_H
 

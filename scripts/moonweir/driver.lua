@@ -74,7 +74,7 @@ local function call_text(k, rule)
   local call = ([[
     %slocal mark = R.send_count
     local c = R.counts[%d]
-    R.rule, R.overlaid, B[1], B[2] = %d, 0, FIRST, 0
+    R.rule, R.overlaid, B[1], B[2], B[3] = %d, 0, FIRST, FIRST, 0
     c.events = c.events + 1
     local ok, why = pcall(f%d, %s)
     if not ok then fail(row, %d, mark, why)

@@ -2,6 +2,7 @@
 --- way to load bytecode, no raw access to what events are made of, and nothing that rules share and
 --- could change.
 local event = require "moonweir.event"
+local budget = require "moonweir.budget"
 
 --- `loading` is true while the flow's files run: only then may they be read.
 local M = { loading = false }
@@ -57,6 +58,31 @@ local function safe_tostring(v)
   return tostring(v)
 end
 
+--- The library's functions whose cost grows with what they are given pay for it.
+local function charged(strings, tables)
+  local charge = budget.charge
+  for _, name in ipairs { "find", "match", "gmatch", "gsub", "reverse", "upper", "lower" } do
+    local f = strings[name]
+    strings[name] = function(s, ...)
+      if #s > 64 then charge(#s / 64) end
+      return f(s, ...)
+    end
+  end
+  local rep, sort, concat = strings.rep, tables.sort, tables.concat
+  strings.rep = function(s, n, ...)
+    charge(#s * n / 64)
+    return rep(s, n, ...)
+  end
+  tables.sort = function(t, ...)
+    charge(#t)
+    return sort(t, ...)
+  end
+  tables.concat = function(t, ...)
+    charge(#t / 4)
+    return concat(t, ...)
+  end
+end
+
 --- What a table says, and no way to change it: nobody's rules can change what others call.
 local function closed(name, t)
   return setmetatable({}, {
@@ -72,7 +98,8 @@ end
 ---@param mw table  the module that `require "moonweir"` gives
 ---@param load_module fun(name: string, env: table): any
 function M.environment(mw, load_module)
-  local strings = copy(string, { dump = true })
+  local strings, tables = copy(string, { dump = true }), copy(table)
+  charged(strings, tables)
   getmetatable("").__index = strings
   local env = {
     assert = assert,
@@ -94,7 +121,7 @@ function M.environment(mw, load_module)
     rawequal = rawequal,
     math = closed("math", copy(math, { random = true, randomseed = true })),
     string = closed("string", strings),
-    table = closed("table", copy(table)),
+    table = closed("table", tables),
     bit = closed("bit", copy(bit)),
     coroutine = closed("coroutine", copy(coroutine)),
     _VERSION = _VERSION,
