@@ -66,6 +66,7 @@ static void open_view(mw_rules *r)
     for (uint32_t i = 0; i < g->source_count; i++) r->projectors[i] = mw_projector_new(&r->paths);
     r->view.trials = mw_trials_new(g->trials, g->rule_count);
     r->view.tried = mw_trials_tried(r->view.trials);
+    r->view.compared = mw_trials_compared(r->view.trials);
 }
 
 mw_status mw_rules_open(mw_rules *r, mw_version *v, const char *path, const char *kinds,
@@ -113,6 +114,7 @@ void mw_rules_close(mw_rules *r)
 
 void mw_rules_publish(mw_rules *r)
 {
+    mw_trials_publish(r->view.trials);
     for (uint32_t i = 0; i < r->version->graph.rule_count; i++) {
         const mw_rule_count *from = &r->view.counts[i];
         struct mw_rule_counters *to = &r->counters[i];

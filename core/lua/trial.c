@@ -23,6 +23,7 @@ struct mw_trials {
     candidate *all;      /* one a rule */
     uint32_t *on, count; /* numbers of those on trial */
     int32_t *tried;
+    double *compared;
     pthread_mutex_t lock;
 };
 
@@ -37,7 +38,8 @@ mw_trials *mw_trials_new(const mw_trial *trials, uint32_t rules)
     t->all = calloc(rules, sizeof *t->all);
     t->tried = malloc(rules * sizeof *t->tried);
     t->on = malloc(rules * sizeof *t->on);
-    mw_assert(t->all && t->tried && t->on);
+    t->compared = calloc(rules, sizeof *t->compared);
+    mw_assert(t->all && t->tried && t->on && t->compared);
     for (uint32_t i = 0; i < rules; i++) {
         t->all[i].trial = trials[i], t->tried[i] = -1;
         if (trials[i].on) t->on[t->count++] = i;
@@ -55,6 +57,7 @@ void mw_trials_free(mw_trials *t)
     free(t->all);
     free(t->tried);
     free(t->on);
+    free(t->compared);
     free(t);
 }
 
@@ -67,6 +70,18 @@ void mw_trials_key(mw_trials *t, uint32_t rule, int32_t path)
 int32_t *mw_trials_tried(mw_trials *t)
 {
     return t ? t->tried : NULL;
+}
+
+double *mw_trials_compared(mw_trials *t)
+{
+    return t ? t->compared : NULL;
+}
+
+void mw_trials_publish(mw_trials *t)
+{
+    for (uint32_t n = 0; t && n < t->count; n++)
+        atomic_store_explicit(&t->all[t->on[n]].compared, (uint64_t)t->compared[t->on[n]],
+                              memory_order_relaxed);
 }
 
 const char *mw_difference_name(unsigned kind)
@@ -237,7 +252,7 @@ void mw_view_settle(mw_view *v, uint32_t row, uint32_t first)
         if (t->tried[i] != (int32_t)row) continue;
         side decided = {v, t, c->trial.against, first}, tried = {v, t, (int32_t)i, first};
         int kind = compare(decided, tried, row);
-        add_one(&c->compared);
+        t->compared[i]++;
         if (kind >= 0) {
             add_one(&c->differs[kind]);
             sample(v, c, kind, decided, tried, row);

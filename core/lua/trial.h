@@ -33,6 +33,12 @@ void mw_trials_key(mw_trials *t, uint32_t rule, int32_t path);
 /* One number a rule, which its driver sets to the row it ran over. NULL for NULL. */
 int32_t *mw_trials_tried(mw_trials *t);
 
+/* One number a rule: on how many events it was compared; its driver counts those where nobody sent
+ * anything, as there is nothing to compare. NULL for NULL. */
+double *mw_trials_compared(mw_trials *t);
+/* Lets other threads see that number. */
+void mw_trials_publish(mw_trials *t);
+
 /* What was compared and how often it differed. Any thread. */
 void mw_trials_counts(const mw_trials *t, uint32_t rule, uint64_t *compared,
                       uint64_t differs[MW_DIFFERENCES]);

@@ -67,6 +67,7 @@ typedef struct mw_view {
     uint64_t *hashes;  /* of the rows' keys, where `by` is a function */
     uint32_t *matched; /* result of mw_view_match */
     int32_t *tried;    /* by rule on trial: the row that it ran over */
+    double *compared;  /* by rule on trial: on how many events */
     double now;        /* seconds since 1970: the time of the batch */
     mw_buffer out;     /* where Lua writes JSON */
     mw_value found;    /* result of mw_view_find */

@@ -18,6 +18,7 @@ typedef struct {
   uint64_t *hashes;
   uint32_t *matched;
   int32_t *tried;
+  double *compared;
   double now;
   mw_buffer out;
   mw_value found;

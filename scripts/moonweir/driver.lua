@@ -267,16 +267,33 @@ local function row_function(rules)
   return run
 end
 
---- Whether rules on trial are among them, so that what they did is to be settled.
-local function on_trial(rules)
+--- The text that settles what rules on trial did on `row`, or "": where nobody sent anything there
+--- is nothing to compare.
+local function settle_text(rules)
+  local parts = {}
   for _, rule in ipairs(rules) do
-    if rule.trial then return true end
+    if rule.trial then
+      parts[#parts + 1] = ([[
+      if R.tried[%d] == row then
+        R.tried[%d] = -1
+        R.compared[%d] = R.compared[%d] + 1
+      end]]):format(rule.number, rule.number, rule.number, rule.number)
+    end
   end
-  return false
+  if #parts == 0 then return "" end
+  return "\nif R.send_count == first then\n"
+    .. table.concat(parts, "\n")
+    .. "\nelse extra.settle(row, first) end"
 end
 
-local SETTLE = "\nextra.settle(row, first)"
 local function settle(row, first) C.mw_view_settle(R, row, first) end
+
+--- The same as a function; nil where there is nothing to settle.
+local function settler(rules)
+  local text = settle_text(rules)
+  if text == "" then return nil end
+  return compile("return function(row, first)" .. text .. "\nend", {}, { settle = settle })
+end
 
 local LOOP = [[
   return function()
@@ -311,7 +328,7 @@ local function driver(rules)
   local list = segments(rules)
   local extra = { deliver = deliver, settle = settle }
   if #list == 1 and not list[1].index then
-    local calls = calls_text(list[1].rules) .. (on_trial(rules) and SETTLE or "")
+    local calls = calls_text(list[1].rules) .. settle_text(rules)
     return compile(LOOP:format(calls), list[1].rules, extra),
       compile(ONCE:format(calls), list[1].rules, extra)
   end
@@ -324,14 +341,14 @@ local function driver(rules)
   end
   local function bounds() return R.row, R.given - 1 end
   local function pending() return R.pending > 0 end
-  local trial = on_trial(rules)
+  local settle_row = settler(rules)
   local function many()
     local first, last = bounds()
     for row = first, last do
       local mark = begin(row)
       if mark then
         run(row)
-        if trial then settle(row, mark) end
+        if settle_row then settle_row(row, mark) end
         if pending() then deliver(row, mark) end
       end
     end
@@ -358,12 +375,12 @@ function M.build(chains, sources)
           all[#all + 1] = rule
         end
       end
-      local run = row_function(all)
-      channel_rows[i - sources - 1] = not on_trial(all) and run
+      local run, settle_row = row_function(all), settler(all)
+      channel_rows[i - sources - 1] = not settle_row and run
         or function(row)
           local first = R.send_count
           run(row)
-          settle(row, first)
+          settle_row(row, first)
         end
     end
   end
