@@ -18,7 +18,8 @@ struct mw_capture_reader {
     const char *path; /* of the file */
     int is_letters;
     uint64_t line;
-    char *text; /* a line; getline's */
+    uint32_t segment; /* number of the file's name */
+    char *text;       /* a line; getline's */
     size_t text_room;
     mw_buffer about, bytes;
     mw_buffer source, partition, reject, meta;
@@ -59,6 +60,8 @@ static mw_status open_next(mw_capture_reader *r, mw_error *error)
     size_t n = fread(magic, 1, sizeof magic, r->file);
     r->is_letters = n != sizeof magic || memcmp(magic, MW_CAPTURE_MAGIC, sizeof magic) != 0;
     r->line = 0;
+    const char *name = strrchr(r->path, '/');
+    r->segment = (uint32_t)strtoull(name ? name + 1 : r->path, NULL, 10);
     if (r->is_letters) rewind(r->file);
     return MW_OK;
 }
@@ -162,6 +165,10 @@ static mw_status next_record(mw_capture_reader *r, mw_captured *c, mw_error *err
     long at = ftell(r->file);
     size_t n = fread(&head, 1, sizeof head, r->file);
     if (n == 0) return MW_END;
+    if (n == sizeof head && head.magic == MW_CAPTURE_RECORD && head.segment != r->segment) {
+        fseek(r->file, 0, SEEK_END); /* what was there before the segment was written over */
+        return MW_END;
+    }
     int good =
         n == sizeof head && head.magic == MW_CAPTURE_RECORD &&
         head.about_len < MW_CAPTURE_LEN_MAX && head.len < MW_CAPTURE_LEN_MAX &&

@@ -22,6 +22,8 @@ static const mw_option options[] = {
     {"keep", MW_OPT_SIZE, "1GiB", "bytes that are kept; the oldest go", NULL, NULL},
     {"rate", MW_OPT_NUMBER, "1", "share of events that are kept, chosen by a hash of their bytes",
      NULL, NULL},
+    {"queue", MW_OPT_SIZE, "1MiB", "bytes that may wait to be written before sources are paused",
+     NULL, NULL},
     {"path", MW_OPT_TEXT, NULL,
      "folder of the segments (default: captures/NAME in the state folder)", NULL, NULL},
     {0},
@@ -58,31 +60,44 @@ static uint64_t size_of(const capture *c, uint64_t number)
     return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
-static void drop_oldest(capture *c)
+/* The oldest segment becomes the next one: its pages are there already, which halves the cost of
+ * writing. Those beyond the limit go. */
+static void make_room(capture *c, const char *next)
 {
     char path[4096];
     uint64_t total = 0;
+    int taken = 0;
     for (uint64_t n = c->first; n <= c->number; n++) total += size_of(c, n);
-    for (; total > c->keep && c->first < c->number; c->first++) {
+    for (; total + c->segment > c->keep && c->first < c->number; c->first++) {
         total -= size_of(c, c->first);
         segment_path(c, c->first, path, sizeof path);
-        unlink(path);
+        if (!taken && rename(path, next) == 0) taken = 1;
+        else
+            unlink(path);
     }
+}
+
+static void end_segment(capture *c)
+{
+    if (c->fd < 0) return;
+    if (ftruncate(c->fd, (off_t)c->size) != 0) c->size = 0; /* what is behind has another number */
+    close(c->fd);
+    c->fd = -1;
 }
 
 static int next_segment(capture *c)
 {
     char path[4096];
-    if (c->fd >= 0) close(c->fd), c->fd = -1;
+    end_segment(c);
     segment_path(c, c->number + 1, path, sizeof path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    make_room(c, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return -1;
     if (write(fd, MW_CAPTURE_MAGIC, MW_CAPTURE_MAGIC_BYTES) != MW_CAPTURE_MAGIC_BYTES) {
         close(fd);
         return -1;
     }
     c->fd = fd, c->number++, c->size = MW_CAPTURE_MAGIC_BYTES;
-    drop_oldest(c);
     return 0;
 }
 
@@ -104,8 +119,7 @@ static int write_all(capture *c, struct iovec *parts, int count, size_t total)
         return 0;
     }
     snprintf(c->why, sizeof c->why, "%s", strerror(errno));
-    if (ftruncate(c->fd, (off_t)c->size) != 0 || lseek(c->fd, (off_t)c->size, SEEK_SET) < 0)
-        close(c->fd), c->fd = -1; /* a torn record ends a segment */
+    end_segment(c); /* a torn record would end it anyway */
     return -1;
 }
 
@@ -115,22 +129,25 @@ static void write_some(capture *c, const mw_list *l, uint32_t from, uint32_t cou
     mw_capture_head heads[PARTS];
     size_t total = 0;
     int n = 0;
+    for (uint32_t i = 0; i < count; i++)
+        total += sizeof *heads + l->pieces[from + i].options_len + l->pieces[from + i].len;
+    if ((c->fd < 0 || c->size + total > c->segment) && next_segment(c) != 0) {
+        snprintf(c->why, sizeof c->why, "%s", strerror(errno));
+        c->left_out += count;
+        return;
+    }
     for (uint32_t i = 0; i < count; i++) {
         const mw_piece *p = &l->pieces[from + i];
-        heads[i] = (mw_capture_head){
-            .magic = MW_CAPTURE_RECORD, .about_len = p->options_len, .len = p->len};
+        heads[i] = (mw_capture_head){.magic = MW_CAPTURE_RECORD,
+                                     .about_len = p->options_len,
+                                     .len = p->len,
+                                     .segment = (uint32_t)c->number};
         heads[i].hash = mw_capture_hash(p->options, p->options_len, p->text, p->len);
         parts[n++] = (struct iovec){&heads[i], sizeof heads[i]};
         parts[n++] = (struct iovec){(char *)p->options, p->options_len};
         parts[n++] = (struct iovec){(char *)p->text, p->len};
-        total += sizeof heads[i] + p->options_len + p->len;
     }
-    if ((c->fd < 0 || c->size + total > c->segment) && next_segment(c) != 0) {
-        snprintf(c->why, sizeof c->why, "%s", strerror(errno));
-        c->left_out += count;
-    } else if (write_all(c, parts, n, total) != 0) {
-        c->left_out += count;
-    }
+    if (write_all(c, parts, n, total) != 0) c->left_out += count;
 }
 
 static void write_thread(uv_work_t *work)
@@ -147,7 +164,7 @@ static void start_writing(capture *c);
 
 static void end(capture *c)
 {
-    if (c->fd >= 0) close(c->fd);
+    end_segment(c);
     free(c);
 }
 

@@ -32,11 +32,14 @@ local input = m.payments "plain"
 local kept = ('mw.capture("kept", { from = payments, path = "%s/kept", keep = "4GiB" })'):format(m.folder)
 local function ns(results) return m.figure(results, "wall") / m.events * 1e9 end
 
+--- In its steady state, in which the oldest segment is written over.
+local steady = ('mw.capture("kept", { from = payments, path = "%s/steady", keep = "64MiB" })'):format(m.folder)
+
 m.title(("capture: file -> rule -> two files, %d events, beside the same without"):format(m.events))
+router(flow(input, steady), 1)()
 for shards = 1, 2 do
-  local r = m.in_turn { router(flow(input), shards), router(flow(input, kept), shards) }
-  m.line("%d shards   %5.0f ns/event   with capture %5.0f ns/event   %+.1f %%   CPU %+.1f %%", shards, ns(r[1]), ns(r[2]), (m.ratio(r[2], r[1], "wall") - 1) * 100,
-    (m.ratio(r[2], r[1], "cpu") - 1) * 100)
+  local r = m.in_turn { router(flow(input), shards), router(flow(input, steady), shards) }
+  m.line("%d shards   %5.0f ns/event   with capture %5.0f ns/event   %+.1f %% (10 %% is the aim)", shards, ns(r[1]), ns(r[2]), (m.ratio(r[2], r[1], "wall") - 1) * 100)
 end
 
 m.title "replay of what was captured, beside the run (both from memory)"
@@ -84,4 +87,5 @@ local one, two, shadow = ns(r[1]), ns(r[2]), ns(r[3])
 m.line("one rule %5.0f ns/event   a second one %+5.1f ns   a shadow %+5.1f ns   (the whole run of the one rule is the limit: %.2f x)", one, two - one,
   shadow - one, (shadow - one) / one)
 clear()
+os.execute("rm -rf " .. m.folder .. "/steady")
 os.remove(input)
