@@ -16,6 +16,7 @@ struct mw_capture_reader {
     size_t count, next;
     FILE *file;
     const char *path; /* of the file */
+    uint64_t size;    /* the same */
     int is_letters;
     uint64_t line;
     uint32_t segment; /* number of the file's name */
@@ -56,6 +57,8 @@ static mw_status open_next(mw_capture_reader *r, mw_error *error)
     r->path = r->paths[r->next++];
     r->file = fopen(r->path, "rb");
     if (!r->file) return mw_fail(error, MW_IO, "cannot read '%s': %s", r->path, strerror(errno));
+    struct stat st;
+    r->size = fstat(fileno(r->file), &st) == 0 ? (uint64_t)st.st_size : 0;
     setvbuf(r->file, NULL, _IOFBF, 1 << 20);
     size_t n = fread(magic, 1, sizeof magic, r->file);
     r->is_letters = n != sizeof magic || memcmp(magic, MW_CAPTURE_MAGIC, sizeof magic) != 0;
@@ -171,7 +174,7 @@ static mw_status next_record(mw_capture_reader *r, mw_captured *c, mw_error *err
     }
     int good =
         n == sizeof head && head.magic == MW_CAPTURE_RECORD &&
-        head.about_len < MW_CAPTURE_LEN_MAX && head.len < MW_CAPTURE_LEN_MAX &&
+        (uint64_t)at + n + head.about_len + head.len <= r->size &&
         read_exactly(r->file, &r->about, head.about_len) &&
         read_exactly(r->file, &r->bytes, head.len) &&
         mw_capture_hash(r->about.bytes, head.about_len, r->bytes.bytes, head.len) == head.hash &&

@@ -191,6 +191,10 @@ mw_status mw_budget_rewrite(const char *text, size_t len, mw_buffer *out, mw_err
     rewriter r = {.s = {.text = text, .len = len, .line = 1}, .copied = text, .out = out};
     int in_head = 0; /* between `function` and the end of its parameters */
     mw_buffer_text(out, head);
+    if (len && text[0] == '#') { /* a script's first line */
+        while (r.s.at < len && text[r.s.at] != '\n') r.s.at++;
+        r.copied = text + r.s.at;
+    }
     for (token t = next_token(&r.s); t.kind != END; t = next_token(&r.s)) {
         if (t.kind == WORD && t.len >= 5 && memcmp(t.text, "__mw_", 5) == 0)
             return mw_fail(error, MW_CONFIG,
