@@ -54,9 +54,7 @@ end
 --- Called by the flow's code when its count is below zero.
 function B.over()
   local now = C.mw_budget_clock()
-  if R.given == 0 and phase then
-    return spend(phase, phase_began, now, phase_limit)
-  end
+  if R.given == 0 and phase then return spend(phase, phase_began, now, phase_limit) end
   if B[3] == 0 then
     B[3], looked, quantum = now, now, M.FIRST
     B[1], B[2] = quantum, quantum
@@ -79,7 +77,9 @@ function M.check()
 end
 
 --- Begins a rule or a key, where no driver does.
-function M.refill() B[1], B[2], B[3] = M.FIRST, M.FIRST, 0 end
+function M.refill()
+  B[1], B[2], B[3] = M.FIRST, M.FIRST, 0
+end
 
 --- Takes what a call of the library costs, in turns of a loop: nothing inside it is counted.
 function M.charge(turns)

@@ -299,9 +299,24 @@ function M.new(kinds, env)
         type = "table",
         doc = "what a new version may not do while it is watched",
         inside = {
-          { name = "errors", type = "number", fallback = "0.01", doc = "share of failed events, more than before" },
-          { name = "time", type = "number", fallback = "3", doc = "time of rules for an event, times that of before" },
-          { name = "events", type = "count", fallback = "100", doc = "how many events are waited for" },
+          {
+            name = "errors",
+            type = "number",
+            fallback = "0.01",
+            doc = "share of failed events, more than before",
+          },
+          {
+            name = "time",
+            type = "number",
+            fallback = "3",
+            doc = "time of rules for an event, times that of before",
+          },
+          {
+            name = "events",
+            type = "count",
+            fallback = "100",
+            doc = "how many events are waited for",
+          },
         },
       },
     }, 2)
@@ -345,7 +360,8 @@ function M.new(kinds, env)
     for i, h in ipairs(from) do
       sources[i] = h.index - 1
     end
-    d.captures[#d.captures + 1] = { name = name, options = resolved, where = where(2), sources = sources }
+    d.captures[#d.captures + 1] =
+      { name = name, options = resolved, where = where(2), sources = sources }
   end
 
   function mw.test(name, fn)
@@ -390,7 +406,11 @@ function M.new(kinds, env)
       error("mw.reply: the status is a number from 100 to 599, not " .. tostring(status), 2)
     end
     local row = event.row_of(e)
-    if type(body) == "table" then encode.table(body) else encode.encode(body) end
+    if type(body) == "table" then
+      encode.table(body)
+    else
+      encode.encode(body)
+    end
     local line = line_for(core.TO_REPLY)
     line.row, line.len, line.http_status = row, R.out.len, status or 200
     line.text = C.mw_view_keep_plain(R)

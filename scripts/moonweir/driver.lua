@@ -109,16 +109,7 @@ local function compile(text, rules, extra)
   if #names > 0 then head = head .. "local " .. table.concat(names, ", ") .. " = unpack(fns)\n" end
   text = head .. text
   made[text] = made[text] or assert(loadstring(text, "=driver"))
-  return made[text](
-    R,
-    pcall,
-    event.new,
-    fail,
-    field,
-    values,
-    extra,
-    budget.table
-  )
+  return made[text](R, pcall, event.new, fail, field, values, extra, budget.table)
 end
 
 local function calls_text(rules)

@@ -7,8 +7,11 @@ local M = {}
 --- The option `from`: handles of what is declared, as a list of { sort, index, name }.
 ---@param sorts table<string, true>  what may be read from
 function M.from(what, from, d, sorts, level)
-  local names = sorts.channel and "a source, a channel, or a list of them" or "a source or a list of them"
-  if from == nil then error(what .. ": the option 'from' is missing (" .. names .. ")", level + 1) end
+  local names = sorts.channel and "a source, a channel, or a list of them"
+    or "a source or a list of them"
+  if from == nil then
+    error(what .. ": the option 'from' is missing (" .. names .. ")", level + 1)
+  end
   if d.handles[from] then from = { from } end
   if type(from) ~= "table" or #from == 0 then
     error(what .. ": 'from' must be " .. names, level + 1)
@@ -48,20 +51,14 @@ local function condition(what, when, level)
       local t = type(value)
       if t ~= "string" and t ~= "number" and t ~= "boolean" then
         error(
-          what
-            .. ": in 'when', '"
-            .. name
-            .. "' must be strings, numbers or booleans, not a "
-            .. t,
+          what .. ": in 'when', '" .. name .. "' must be strings, numbers or booleans, not a " .. t,
           level + 1
         )
       end
     end
     result[name], any = list, true
   end
-  if not any then
-    error(what .. ": 'when' is empty; leave it out to see every event", level + 1)
-  end
+  if not any then error(what .. ": 'when' is empty; leave it out to see every event", level + 1) end
   return result
 end
 
@@ -79,7 +76,6 @@ local function key(what, by, level)
   return list
 end
 
-
 local KNOWN = { "from", "by", "when", "timeout", "shadow", "canary" }
 
 --- What a rule on trial is compared with: the name of another rule, or all that decide (true).
@@ -90,7 +86,10 @@ local function trial(what, given, by, level)
   end
   if given.shadow then
     if given.shadow ~= true and type(given.shadow) ~= "string" then
-      error(what .. ": 'shadow' must be true or the name of a rule, not " .. tostring(given.shadow), level + 1)
+      error(
+        what .. ": 'shadow' must be true or the name of a rule, not " .. tostring(given.shadow),
+        level + 1
+      )
     end
     role.against, role.share = given.shadow, 0
   elseif given.canary ~= nil then
@@ -119,7 +118,14 @@ function M.read(name, given, fn, d, level)
       known = known or k == option
     end
     if not known then
-      error(what .. ": there is no option '" .. tostring(k) .. "'" .. options.suggest(tostring(k), KNOWN), level + 1)
+      error(
+        what
+          .. ": there is no option '"
+          .. tostring(k)
+          .. "'"
+          .. options.suggest(tostring(k), KNOWN),
+        level + 1
+      )
     end
   end
   if type(fn) ~= "function" then

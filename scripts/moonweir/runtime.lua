@@ -41,7 +41,9 @@ local function compile(text, path)
   end
   -- compiled as it is first, so that errors are about what is written there
   local fn, why = load(text, "@" .. path, "t")
-  if fn then fn, why = add_budget(text, path) end
+  if fn then
+    fn, why = add_budget(text, path)
+  end
   if not fn then error(why, 0) end
   return assert(load(fn, "@" .. path, "t"))
 end

@@ -37,7 +37,12 @@ local function raw(name, f)
   return function(t, ...)
     local mt = type(t) == "table" and getmetatable(t)
     if event.is_view(t) or type(mt) == "string" and mt ~= "array" then
-      error(name .. " cannot be used on " .. (event.is_view(t) and "an event" or "what the router hands out"), 2)
+      error(
+        name
+          .. " cannot be used on "
+          .. (event.is_view(t) and "an event" or "what the router hands out"),
+        2
+      )
     end
     return f(t, ...)
   end
@@ -146,7 +151,10 @@ function M.environment(mw, load_module)
     if type(name) ~= "string" then error("require wants the name of a module", 2) end
     if loaded[name] == nil then
       if not M.loading then
-        error("modules are required where the flow is loaded, at the top of a file, not by rules", 2)
+        error(
+          "modules are required where the flow is loaded, at the top of a file, not by rules",
+          2
+        )
       end
       local value = load_module(name, globals)
       loaded[name] = value == nil and true or value

@@ -78,7 +78,8 @@ function Test:push(source, e, meta)
   local h = name_of(self, source, "source", 2)
   local raw = type(e) == "string"
   local members = meta and "," .. encode.encode_text(meta):sub(2, -2) or ""
-  local lines = self.host_push(h.index - 1, raw and e or encode.encode_text(e), raw, self.time, members)
+  local lines =
+    self.host_push(h.index - 1, raw and e or encode.encode_text(e), raw, self.time, members)
   for _, line in ipairs(lines) do
     if line.to == "sink" then
       take(self, line.name, (event.decode_text(line.text)))
@@ -194,7 +195,9 @@ function Test:expect_reply(want, status)
   if self.last_reply == nil then error("nothing was replied", 2) end
   self.replies_expected = #self.replies
   local found = difference(want, self.last_reply, "")
-  if found then error("in the reply, " .. found .. "\n" .. diff({ want }, { self.last_reply }), 2) end
+  if found then
+    error("in the reply, " .. found .. "\n" .. diff({ want }, { self.last_reply }), 2)
+  end
   if status and status ~= self.last_status then
     error(("the reply's status is %d, not %d"):format(self.last_status, status), 2)
   end
@@ -207,7 +210,14 @@ function Test:expect_dead(want, text)
   self.letters_expected = #self.letters
   local first = self.letters[1] and tostring(self.letters[1].error)
   if #self.letters ~= want then
-    error(("%d events are dead letters, not %d%s"):format(#self.letters, want, first and ": " .. first or ""), 2)
+    error(
+      ("%d events are dead letters, not %d%s"):format(
+        #self.letters,
+        want,
+        first and ": " .. first or ""
+      ),
+      2
+    )
   end
   for _, letter in ipairs(text and self.letters or {}) do
     if not tostring(letter.error):find(text, 1, true) then
@@ -224,7 +234,14 @@ function Test:dead() return self.letters end
 function Test:expect_nothing_else()
   for name, list in pairs(self.by_sink) do
     if #list > 0 and not self.expected[name] then
-      error(("sink '%s' was sent %d events that nobody expected\n%s"):format(name, #list, diff({}, list)), 2)
+      error(
+        ("sink '%s' was sent %d events that nobody expected\n%s"):format(
+          name,
+          #list,
+          diff({}, list)
+        ),
+        2
+      )
     end
   end
   if #self.replies > self.replies_expected then

@@ -27,7 +27,9 @@ function M.resolve(d)
           wrong(("there is no rule '%s' that decides"):format(tostring(trial.against)))
         end
         if rule.by and other.by and not same_list(rule.by, other.by) then
-          wrong(("it and '%s' have other keys ('by'), so they cannot be compared"):format(other.name))
+          wrong(
+            ("it and '%s' have other keys ('by'), so they cannot be compared"):format(other.name)
+          )
         end
         trial.against = other.number
       end
