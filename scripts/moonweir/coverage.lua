@@ -1,7 +1,7 @@
 --- Which lines of a flow's files its fixtures ran, in the format of lcov (geninfo's tracefiles).
 ---
---- The lines that could run are those that bytecode was made for; those that did are told by a hook,
---- which needs the compiler to be off.
+--- The lines that could run are those that bytecode was made for; those that did are told by a
+--- hook, which needs the compiler to be off.
 local runtime = require "moonweir.runtime"
 local util = require "jit.util"
 

@@ -208,8 +208,8 @@ function M.new(kinds, env)
     send_slow(to, e, fields, options_table)
   end
 
-  --- What a flow holds of a declaration: an empty table that cannot be written to, so that nothing a
-  --- rule does to it changes whom it speaks of. `methods` know that themselves.
+  --- What a flow holds of a declaration: an empty table that cannot be written to, so that nothing
+  --- a rule does to it changes whom it speaks of. `methods` know that themselves.
   local function handle_of(sort, name, index, methods)
     local handle = setmetatable({}, {
       __index = methods,

@@ -1,5 +1,5 @@
---- What mw.rule and its like are given: read, checked, and put into one form. Errors begin with what
---- is declared and are raised `level` levels up, where the flow declares it.
+--- What mw.rule and its like are given: read, checked, and put into one form. Errors begin with
+--- what is declared and are raised `level` levels up, where the flow declares it.
 local options = require "moonweir.options"
 
 local M = {}
@@ -22,7 +22,8 @@ function M.from(what, from, d, sorts, level)
     if not h or not sorts[h.sort] then
       error(
         what
-          .. (sorts.channel and ": 'from' must hold sources and channels" or ": 'from' must hold sources")
+          .. ": 'from' must hold sources"
+          .. (sorts.channel and " and channels" or "")
           .. (h and ", and '" .. h.name .. "' is a " .. h.sort or ""),
         level + 1
       )

@@ -229,8 +229,8 @@ end
 --- The dead letters so far: a list of plain tables.
 function Test:dead() return self.letters end
 
---- Nothing happened that was not expected: no other sink was sent anything, nothing else was replied
---- or became a dead letter.
+--- Nothing happened that was not expected: no other sink was sent anything, nothing else was
+--- replied or became a dead letter.
 function Test:expect_nothing_else()
   for name, list in pairs(self.by_sink) do
     if #list > 0 and not self.expected[name] then

@@ -18,7 +18,9 @@ function M.resolve(d)
   for _, rule in ipairs(d.rules) do
     local trial = rule.trial
     if trial then
-      local function wrong(why) error(("%s: rule '%s': %s"):format(rule.where, rule.name, why), 0) end
+      local function wrong(why)
+        error(("%s: rule '%s': %s"):format(rule.where, rule.name, why), 0)
+      end
       if trial.against == true then
         trial.against = -1
       else

@@ -57,6 +57,7 @@ local LOOP = [[
 ]]
 compare("for i = 1, 1e7 do n = n + i end", LOOP:format(m.folder, "local n = 0 for i = 1, 1e7 do n = n + i end"), 40)
 compare("while i < 1e7 do i = i + 1 end", LOOP:format(m.folder, "local n, i = 0, 0 while i < 1e7 do i = i + 1 end"), 40)
-compare("a small function called 1e7 times", LOOP:gsub("mw.rule", "local function f(i) return i + 1 end mw.rule"):format(m.folder, "local n = 0 for i = 1, 1e7 do n = f(n) end"), 40)
+compare("a small function called 1e7 times",
+  LOOP:gsub("mw.rule", "local function f(i) return i + 1 end mw.rule"):format(m.folder, "local n = 0 for i = 1, 1e7 do n = f(n) end"), 40)
 compare("one that calls another", LOOP:gsub("mw.rule", "local function g(i) return i + 1 end local function f(i) return (g(i)) end mw.rule")
   :format(m.folder, "local n = 0 for i = 1, 1e7 do n = f(n) end"), 40)

@@ -185,7 +185,8 @@ end)
     local push = 't:push(input, { n = 1 }) t:push(input, { n = 2 }) t:push(input, { n = 3 }) '
     passes(push .. 't:expect(out, { { n = 3 }, { n = 1 }, { n = 2 } }, { any_order = true })')
     fails(push .. 't:expect(out, { { n = 3 }, { n = 1 }, { n = 4 } }, { any_order = true })', "sink 'out' was not sent {\"n\":4}")
-    fails(push .. 't:expect(out, { { n = 1 }, { n = 5 }, { n = 3 } })', 'in event 2 of sink \'out\', n is 2, not 5\n    {"at":1700000000,"n":1}\n  %- {"n":5}\n  %+ {"at":1700000000,"n":2}\n')
+    fails(push .. 't:expect(out, { { n = 1 }, { n = 5 }, { n = 3 } })',
+      'in event 2 of sink \'out\', n is 2, not 5\n    {"at":1700000000,"n":1}\n  %- {"n":5}\n  %+ {"at":1700000000,"n":2}\n')
   end)
 
   it("end when they run away", function()
@@ -198,7 +199,8 @@ end)
     local text = RULES .. 'mw.test("good <one>", function(t) t:push(input, { old = true }) end)\nmw.test("bad", function(t) t:expect(out, 1) end)\n'
     local code, out = s.moonweir("test", folder, text, { "--format", "tap", "--coverage", "cov" })
     assert.equal(1, code)
-    assert.matches("^TAP version 13\nok 1 %- good <one>\nnot ok 2 %- bad\n  %-%-%-\n  message: |\n    flow.lua:%d+: sink 'out' was sent 0 events, not 1: %[%]\n  %.%.%.\n1%.%.2\n$", out)
+    assert.matches("^TAP version 13\n"
+      .. "ok 1 %- good <one>\nnot ok 2 %- bad\n  %-%-%-\n  message: |\n    flow.lua:%d+: sink 'out' was sent 0 events, not 1: %[%]\n  %.%.%.\n1%.%.2\n$", out)
     local cov = s.read(folder .. "/cov")
     assert.matches("SF:flow.lua\n", cov)
     assert.matches("DA:7,1\n", cov) -- other:send(e)
@@ -209,7 +211,7 @@ end)
     assert.matches('^<%?xml version="1.0" encoding="UTF%-8"%?>\n<testsuite name="flow.lua" tests="2" failures="1">\n'
       .. '  <testcase classname="moonweir" name="good &lt;one&gt;"/>\n  <testcase classname="moonweir" name="bad">\n'
       .. '    <failure message="flow.lua:16: [^<>"]+"/>\n  </testcase>\n</testsuite>\n$', out)
-    local err
+    local _, err
     code, _, err = s.moonweir("test", folder, text, { "--format", "html" })
     assert.equal(2, code)
     assert.matches("%-%-format is text, tap or junit, not 'html'", err)

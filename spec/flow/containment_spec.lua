@@ -178,7 +178,8 @@ describe("the sandbox", function()
   end)
 
   it("gives integers by value", function()
-    local out, dead = run("local big = e.n if pcall(function() return big[0] end) or pcall(function() big[0] = 1 end) then error('memory') end out:send(e)", '{"n":9007199254740993}\n')
+    local out, dead = run("local big = e.n "
+      .. "if pcall(function() return big[0] end) or pcall(function() big[0] = 1 end) then error('memory') end out:send(e)", '{"n":9007199254740993}\n')
     assert.same({ 1, 0 }, { #out, #dead })
   end)
 

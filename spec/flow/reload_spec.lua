@@ -419,7 +419,7 @@ describe("the admin address", function()
     assert.equal("running", s.json.decode(text).phase)
     assert.equal(0, (control(p, "drain")))
     assert.equal(0, p:wait(10))
-    local err
+    local _, err
     code, _, err = s.run { s.program, "status", "127.0.0.1:1" }
     assert.equal(1, code)
     assert.matches("no router answers at 127.0.0.1:1", err)

@@ -214,6 +214,7 @@ mw.rule("r", { from = input }, function(e) out:send(e) end)]]):format(rate, rate
     assert.equal(0, code)
     assert.matches("the record is torn", err)
     assert.matches("1 records of the capture could not be read", out)
+    local _
     code, _, err = replay(folder, "flow.lua", folder .. "/nothing")
     assert.same({ 2, true }, { code == 2 and 2 or code, err:find("cannot read", 1, true) ~= nil })
     s.write(folder .. "/text", "this is no capture\n")
