@@ -302,6 +302,8 @@ static void on_swapped(mw_reload *r, mw_version *v)
     v->files = files;
     mw_report_write(r, v, before);
     mw_report_log(r, v, before);
+    for (uint32_t i = 0; i < v->graph.warning_count; i++)
+        mw_log(MW_WARN, "check", "%s", v->graph.warnings[i]);
     if (r->watch && !r->going_back) mw_watch_files(r->watch, files);
     close_removed(f, before);
     uv_timer_start(&r->sweep, on_sweep, SWEEP_MS, SWEEP_MS);

@@ -25,6 +25,7 @@ mw_status mw_sink_host_open(mw_sink_host *h, mw_error *error)
                         .config = d->config,
                         .format = d->format,
                         .flow = g->name,
+                        .takes_over = h->awaits != NULL,
                         .loop = &h->shard->loop};
     h->queue_max = (size_t)mw_config_int(d->config, "queue", 16 << 20);
     h->selects = mw_config_item(d->config, "only", 0) || mw_config_item(d->config, "without", 0);

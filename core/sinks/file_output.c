@@ -71,7 +71,7 @@ static mw_status reopen(mw_output *o, mw_error *error)
         return mw_fail(error, MW_IO, "cannot open '%s' for writing: %s", o->path, strerror(errno));
     o->size = fstat(o->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
     o->opened_ns = o->used_ns = mw_clock_steady_ns();
-    mend(o);
+    if (!o->sink->takes_over) mend(o); /* else the one before writes to it still, and mends it */
     return MW_OK;
 }
 
@@ -90,8 +90,19 @@ mw_status mw_output_open(mw_output **output, mw_sink *k, const char *path, mw_er
     return MW_OK;
 }
 
+/* What is left of a write that failed begins inside a line: the line's event will come again. */
+static void cut_half_line(mw_output *o)
+{
+    struct stat st;
+    if (fstat(o->fd, &st) != 0 || !S_ISREG(st.st_mode)) return;
+    uint64_t size = (uint64_t)st.st_size, keep = whole_lines(o->fd, size);
+    if (keep < size && ftruncate(o->fd, (off_t)keep) != 0)
+        mw_log(MW_WARN, o->sink->name, "'%s' ends inside a line", o->path);
+}
+
 void mw_output_close(mw_output *o)
 {
+    if (o->fd >= 0 && o->pending.len) cut_half_line(o);
     if (o->fd >= 0) close(o->fd);
     mw_buffer_close(&o->pending);
     free(o->path);

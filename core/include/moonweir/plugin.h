@@ -167,6 +167,7 @@ struct mw_sink {
     mw_config *config;
     const mw_format *format;
     const char *flow; /* name of the flow */
+    int takes_over;   /* in open: another instance is still delivering, perhaps to the same place */
     uv_loop_t *loop;
     void *self;
 };
