@@ -118,6 +118,7 @@ mw_lua *mw_lua_new(mw_view *view)
 void mw_lua_free(mw_lua *l)
 {
     if (!l) return;
+    lua_setallocf(l->L, l->allocate, l->allocator); /* by which LuaJIT knows to free its arena */
     lua_close(l->L);
     free(l);
 }

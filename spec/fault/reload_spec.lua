@@ -87,6 +87,12 @@ local function start_load(p, folder, connections)
   )
 end
 
+--- Resident KiB of the router that the supervisor `p` runs.
+local function resident(p)
+  local child = io.popen("pgrep -P " .. p.pid):read "*n"
+  return tonumber(s.read("/proc/" .. child .. "/status"):match "VmRSS:%s*(%d+)")
+end
+
 describe("reloads under load", function()
   after_each(s.clean)
 
@@ -97,7 +103,9 @@ describe("reloads under load", function()
     local client = start_load(p, folder, 64)
     local n, version = 0, 1
     local rounds = s.build:find "san$" and 48 or 200
+    local resident_at_first
     for i = 1, rounds do
+      if i == 40 then resident_at_first = resident(p) end
       local lines = {}
       for _ = 1, 200 do
         n = n + 1
@@ -111,6 +119,8 @@ describe("reloads under load", function()
         save(p, folder, flow(version))
       end
     end
+    local grown = resident(p) - resident_at_first
+    if not s.build:find "san$" then assert.is_true(grown < 40000, "it grew by " .. grown .. " KiB") end
     local answered, versions, done, bad = finish_load(client, folder)
     assert.same({}, bad)
     assert.matches("bad=0", done)
@@ -127,7 +137,7 @@ describe("reloads under load", function()
     assert.same({ n, 0 }, { count, twice })
     assert.is_true(versions[version] and versions[1], "the first and the last version answered")
     assert.equal("", s.read(folder .. "/state/dead-letters.ndjson"))
-    print(("      (%d reloads, a quarter of them broken; %s)"):format(rounds, done))
+    print(("      (%d reloads, a quarter of them broken; %s; resident memory %+d KiB)"):format(rounds, done, grown))
   end)
 
   it("survive kill -9 in the middle", function()
