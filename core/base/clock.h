@@ -20,4 +20,8 @@ static inline int64_t mw_clock_steady_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+enum { MW_STAMP_BYTES = 40 };
+/* Wall time as "2026-11-24T20:28:01.123Z"; returns `to`. */
+const char *mw_clock_stamp(int64_t wall_ns, char to[MW_STAMP_BYTES]);
+
 #endif

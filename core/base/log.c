@@ -38,17 +38,13 @@ void mw_log(mw_log_level level, const char *where, const char *format, ...)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
     if (level < sink.least) return;
-    char message[2000], line[5000], stamp[40];
+    char message[2000], line[5000], stamp[MW_STAMP_BYTES];
+    size_t n;
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    int64_t now = mw_clock_wall_ns();
-    time_t seconds = (time_t)(now / 1000000000);
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    size_t n = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(stamp + n, sizeof stamp - n, ".%03dZ", (int)(now / 1000000 % 1000));
+    mw_clock_stamp(mw_clock_wall_ns(), stamp);
     if (sink.json) {
         n = (size_t)snprintf(line, sizeof line, "{\"time\":\"%s\",\"level\":\"%s\",\"where\":\"",
                              stamp, names[level]);

@@ -10,14 +10,13 @@
 static void describe(mw_batch *b, uint64_t position, mw_piece *p)
 {
     const mw_source_host *home = b->owner;
-    const mw_partition *partition = b->partition;
+    const char *partition = mw_delivery_partition(b);
     mw_buffer out = {0};
     mw_buffer_text(&out, "{\"source\":");
     mw_json_quote(&out, home->source.name, strlen(home->source.name));
     if (partition) {
-        const char *key = partition->key + strlen("source/") + strlen(home->source.name) + 1;
         mw_buffer_text(&out, ",\"partition\":");
-        mw_json_quote(&out, key, strlen(key));
+        mw_json_quote(&out, partition, strlen(partition));
     }
     mw_buffer_format(&out, ",\"position\":%llu,\"time_ns\":%lld", (unsigned long long)position,
                      (long long)b->time_ns);
@@ -56,7 +55,7 @@ static mw_list_item *sample(mw_batch *b, mw_sink_host *to, int ordered, double r
         if ((double)(mw_hash(e->raw, e->raw_len) >> 11) * 0x1p-53 >= rate) continue;
         mw_piece *p = &item->list.pieces[item->list.count++];
         *p = (mw_piece){.text = e->raw, .len = e->raw_len, .event = i};
-        describe(b, b->position + (uint64_t)(e->raw - b->block), p);
+        describe(b, mw_delivery_position(b, i), p);
         item->list.bytes += p->len;
     }
     return item;

@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static void add_text(mw_buffer *out, const char *name, const char *text, size_t len)
 {
@@ -32,30 +31,6 @@ static void add_base64(mw_buffer *out, const char *bytes, size_t len)
         mw_buffer_append(out, four, 4);
     }
     mw_buffer_text(out, "\"");
-}
-
-static void add_time(mw_buffer *out, int64_t at_ns)
-{
-    time_t seconds = (time_t)(at_ns / 1000000000);
-    struct tm tm;
-    char stamp[40];
-    gmtime_r(&seconds, &tm);
-    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-    mw_buffer_format(out, "\"time\":\"%s.%03dZ\"", stamp, (int)(at_ns / 1000000 % 1000));
-}
-
-static const char *partition_key(const mw_batch *b, const mw_source *source)
-{
-    const mw_partition *p = b->partition;
-    return p ? p->key + strlen("source/") + strlen(source->name) + 1 : NULL;
-}
-
-/* Where the event begins in its partition: events of one batch keep their distance. */
-static uint64_t position_of(const mw_batch *b, uint32_t origin)
-{
-    const char *raw = origin < b->count ? b->events[origin].raw : NULL;
-    return b->position +
-           (raw >= b->block && raw <= b->block + b->len ? (uint64_t)(raw - b->block) : 0);
 }
 
 static void add_event(const mw_batch *b, const mw_event *e, mw_buffer *out)
@@ -81,9 +56,10 @@ void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage, con
                           const char *why, size_t why_len, mw_buffer *out)
 {
     mw_source_host *home = b->owner;
-    const char *partition = partition_key(b, &home->source);
+    const char *partition = mw_delivery_partition(b);
     mw_buffer_text(out, "{");
-    add_time(out, mw_clock_wall_ns());
+    char stamp[MW_STAMP_BYTES];
+    mw_buffer_format(out, "\"time\":\"%s\"", mw_clock_stamp(mw_clock_wall_ns(), stamp));
     add_text(out, "error", why, why_len);
     add_text(out, "stage", stage ? stage : "source", strlen(stage ? stage : "source"));
     if (!name) name = home->source.name;
@@ -92,7 +68,8 @@ void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage, con
     add_text(out, "version", version, strlen(version));
     add_text(out, "source", home->source.name, strlen(home->source.name));
     if (partition) add_text(out, "partition", partition, strlen(partition));
-    mw_buffer_format(out, ",\"position\":%llu", (unsigned long long)position_of(b, e->origin));
+    mw_buffer_format(out, ",\"position\":%llu",
+                     (unsigned long long)mw_delivery_position(b, e->origin));
     if (b->write_meta) {
         mw_buffer_text(out, ",\"meta\":{");
         size_t from = out->len;
@@ -120,12 +97,12 @@ void mw_meta_write(void *rules, mw_view *v, uint32_t row, mw_buffer *out)
     const mw_rules *r = rules;
     const mw_batch *b = v->batch;
     mw_source_host *home = b->owner;
-    const char *partition = partition_key(b, &home->source);
+    const char *partition = mw_delivery_partition(b);
     mw_buffer_format(out, "{\"time\":%.6f,\"source\":", (double)b->time_ns / 1e9);
     mw_json_quote(out, home->source.name, strlen(home->source.name));
     if (partition) add_text(out, "partition", partition, strlen(partition));
     mw_buffer_format(out, ",\"position\":%llu",
-                     (unsigned long long)position_of(b, v->events[row].origin));
+                     (unsigned long long)mw_delivery_position(b, v->events[row].origin));
     add_text(out, "version", r->version->graph.version, strlen(r->version->graph.version));
     if (b->write_meta) b->write_meta(b->meta, 0, out);
     mw_buffer_text(out, "}");

@@ -5,6 +5,8 @@
  */
 #include "flow/flow_private.h"
 
+#include <string.h>
+
 void mw_delivery_hold(mw_batch *b)
 {
     atomic_fetch_add_explicit(&b->holds, 1, memory_order_relaxed);
@@ -18,6 +20,20 @@ void mw_delivery_release(mw_shard *s, mw_batch *b)
     else
         mw_post_send(s->flow->post, s->index, home->shard->index,
                      (mw_message){.kind = MW_MSG_DONE, .body = b});
+}
+
+const char *mw_delivery_partition(const mw_batch *b)
+{
+    const mw_partition *p = b->partition;
+    const mw_source_host *home = b->owner;
+    return p ? p->key + strlen("source/") + strlen(home->source.name) + 1 : NULL;
+}
+
+uint64_t mw_delivery_position(const mw_batch *b, uint32_t origin)
+{
+    const char *raw = origin < b->count ? b->events[origin].raw : NULL;
+    return b->position +
+           (raw >= b->block && raw <= b->block + b->len ? (uint64_t)(raw - b->block) : 0);
 }
 
 static mw_tally *tally_of(mw_shard *s, const mw_batch *b)

@@ -359,6 +359,10 @@ void mw_run_send_list(mw_shard *s, mw_list_item *item);
 /* delivery.c: holds of batches, positions, checkpoints. */
 void mw_delivery_hold(mw_batch *b);
 void mw_delivery_release(mw_shard *s, mw_batch *b);
+/* The partition that the batch is of, by its source's name for it, or NULL; and where one of its
+ * events begins there: events of one batch keep their distance. */
+const char *mw_delivery_partition(const mw_batch *b);
+uint64_t mw_delivery_position(const mw_batch *b, uint32_t origin);
 /* A run of rules begins to exist, and is over: for the batch's version, and for its decision. */
 void mw_delivery_begin(mw_shard *s, mw_batch *b);
 void mw_delivery_decided(mw_shard *s, mw_batch *b);

@@ -242,20 +242,17 @@ static void write_event(const mw_batch *b, uint32_t i, const entry *from, const 
 {
     const mw_graph *g = &mw_version_of(b)->graph;
     const mw_source_host *home = b->owner;
-    const mw_partition *partition = b->partition;
+    const char *partition = mw_delivery_partition(b);
     const mw_reply *reply = b->replies ? &b->replies[i] : NULL;
-    const char *raw = b->events[i].raw;
-    uint64_t at = b->position;
-    if (raw >= b->block && raw <= b->block + b->len) at += (uint64_t)(raw - b->block);
+    unsigned long long at = mw_delivery_position(b, i);
     mw_buffer_text(out, "{\"source\":\"");
     mw_buffer_text(out, home->source.name);
     mw_buffer_text(out, "\"");
     if (partition) {
-        const char *key = partition->key + strlen("source/") + strlen(home->source.name) + 1;
         mw_buffer_text(out, ",\"partition\":");
-        mw_json_quote(out, key, strlen(key));
+        mw_json_quote(out, partition, strlen(partition));
     }
-    mw_buffer_format(out, ",\"position\":%llu,\"sends\":[", (unsigned long long)at);
+    mw_buffer_format(out, ",\"position\":%llu,\"sends\":[", at);
     int first = 1;
     for (const entry *e = from; e < to; e++)
         if (e->sink) write_send(g, e, first, out), first = 0;

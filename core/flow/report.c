@@ -5,7 +5,6 @@
 #include "flow/reload.h"
 
 #include <string.h>
-#include <time.h>
 
 typedef struct names {
     const mw_declared *list;
@@ -125,16 +124,6 @@ void mw_report_log(mw_reload *r, const mw_version *v, const mw_version *before)
     mw_buffer_close(&line);
 }
 
-static void add_time(mw_buffer *out, int64_t at_ns)
-{
-    time_t seconds = (time_t)(at_ns / 1000000000);
-    struct tm tm;
-    char stamp[40];
-    gmtime_r(&seconds, &tm);
-    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-    mw_buffer_format(out, "\"time\":\"%s.%03dZ\"", stamp, (int)(at_ns / 1000000 % 1000));
-}
-
 void mw_flow_versions(const mw_flow *f, mw_buffer *out)
 {
     const mw_reload *r = f->reload;
@@ -144,7 +133,8 @@ void mw_flow_versions(const mw_flow *f, mw_buffer *out)
         mw_buffer_format(out, "%s{\"number\":%u,", i ? "," : "", v->number);
         add_text(out, "version", v->hash);
         mw_buffer_text(out, ",");
-        add_time(out, v->time_ns);
+        char stamp[MW_STAMP_BYTES];
+        add_text(out, "time", mw_clock_stamp(v->time_ns, stamp));
         mw_buffer_text(out, ",");
         add_text(out, "file", f->options.path);
         mw_buffer_text(out, ",");
