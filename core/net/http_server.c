@@ -11,6 +11,7 @@
 
 enum {
     READ_BYTES = 65536,
+    LINGER_MS = 300,
     SWEEP_MS = 1000,
     KEEP_BYTES = 65536,
     INFLATE_BYTES = 65536,
@@ -26,8 +27,9 @@ struct mw_http_server {
     mw_http_options options;
     connection *connections;
     unsigned count;
-    int draining, closing, handles;
-    mw_buffer answer; /* being put together */
+    int draining, drained, closing, handles;
+    uint64_t linger_ms; /* the loop's time at which idle connections close */
+    mw_buffer answer;   /* being put together */
     char read[READ_BYTES];
 };
 
@@ -74,6 +76,13 @@ static void release_server(mw_http_server *s)
     free(s);
 }
 
+static void report_drained(mw_http_server *s)
+{
+    if (s->drained || s->closing) return;
+    s->drained = 1;
+    if (s->options.on_drained) s->options.on_drained(s->options.owner);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     connection *c = handle->data;
@@ -86,6 +95,7 @@ static void on_closed(uv_handle_t *handle)
     if (c->busy) c->free_when_answered = 1;
     else
         free_connection(c);
+    if (s->draining && s->count == 0) report_drained(s);
     if (s->closing) release_server(s);
 }
 
@@ -470,10 +480,8 @@ void mw_http_answer(mw_http_request *r, int status, const char *type, const char
 
 /* ---- the server ---- */
 
-static void on_connection(uv_stream_t *listener, int status)
+static connection *new_connection(mw_http_server *s)
 {
-    mw_http_server *s = listener->data;
-    if (status != 0) return;
     connection *c = calloc(1, sizeof *c);
     mw_assert(c != NULL);
     c->server = s;
@@ -483,10 +491,12 @@ static void on_connection(uv_stream_t *listener, int status)
     if (c->next) c->next->previous = c;
     s->connections = c;
     s->count++;
-    if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0) {
-        close_connection(c);
-        return;
-    }
+    return c;
+}
+
+static void begin_connection(connection *c)
+{
+    mw_http_server *s = c->server;
     uv_tcp_nodelay(&c->tcp, 1);
     http_parser_init(&c->parser, HTTP_REQUEST);
     c->parser.data = c;
@@ -507,10 +517,45 @@ static void on_connection(uv_stream_t *listener, int status)
     uv_read_start((uv_stream_t *)&c->tcp, on_room, on_read);
 }
 
+static void on_connection(uv_stream_t *listener, int status)
+{
+    if (status != 0) return;
+    connection *c = new_connection(listener->data);
+    if (uv_accept(listener, (uv_stream_t *)&c->tcp) == 0) begin_connection(c);
+    else
+        close_connection(c);
+}
+
+/* Those whom the kernel has connected already: closing the socket would reset them. */
+static void accept_rest(mw_http_server *s)
+{
+    uv_os_fd_t listener;
+    int fd;
+    if (uv_fileno((uv_handle_t *)&s->listener, &listener) != 0) return;
+    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        connection *c = new_connection(s);
+        if (uv_tcp_open(&c->tcp, fd) == 0) begin_connection(c);
+        else
+            close_connection(c);
+    }
+}
+
+static void close_idle(mw_http_server *s)
+{
+    for (connection *c = s->connections, *next; c; c = next) {
+        next = c->next;
+        if (!c->busy && !c->receiving && !c->closed) close_connection(c);
+    }
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     mw_http_server *s = timer->data;
     uint64_t now = uv_now(s->loop);
+    if (s->draining && now >= s->linger_ms) {
+        close_idle(s);
+        report_drained(s);
+    }
     for (connection *c = s->connections, *next; c; c = next) {
         next = c->next;
         if (c->closed || c->busy || !c->deadline_ms || now < c->deadline_ms) continue;
@@ -554,12 +599,12 @@ void mw_http_server_change(mw_http_server *s, const mw_http_options *options)
 void mw_http_server_drain(mw_http_server *s)
 {
     if (s->draining) return;
+    accept_rest(s);
     s->draining = 1;
     uv_close((uv_handle_t *)&s->listener, on_server_closed);
-    for (connection *c = s->connections, *next; c; c = next) {
-        next = c->next;
-        if (!c->busy && !c->receiving && !c->closed) close_connection(c);
-    }
+    s->linger_ms = uv_now(s->loop) + LINGER_MS;
+    uv_timer_start(&s->sweep, on_sweep, LINGER_MS, LINGER_MS);
+    if (s->count == 0) report_drained(s);
 }
 
 void mw_http_server_close(mw_http_server *s)

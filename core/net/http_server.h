@@ -39,6 +39,7 @@ typedef struct mw_http_options {
     int64_t timeout_ms; /* for a request to arrive whole, and for an idle connection */
     unsigned max_connections;
     void (*on_request)(void *owner, mw_http_request *r);
+    void (*on_drained)(void *owner); /* or NULL: see mw_http_server_drain */
     void *owner;
 } mw_http_options;
 
@@ -47,7 +48,9 @@ mw_status mw_http_server_open(mw_http_server **s, uv_loop_t *loop, int fd,
                               const mw_http_options *options, mw_error *error);
 /* Other limits, from the next request or connection on. */
 void mw_http_server_change(mw_http_server *s, const mw_http_options *options);
-/* Accepts no more; connections close as they are answered, idle ones at once. */
+/* Who has connected is served still, and nobody else: each connection closes with its next answer,
+ * and idle ones after a moment, since a request may be on its way. Then on_drained is called, once;
+ * what still comes is served as before. */
 void mw_http_server_drain(mw_http_server *s);
 /* Closes everything; frees itself when the loop has run. */
 void mw_http_server_close(mw_http_server *s);

@@ -296,6 +296,13 @@ static void decided(mw_source *s, mw_batch *b)
 
 /* ---- life ---- */
 
+static void on_drained(void *owner)
+{
+    http *h = owner;
+    h->draining = 1;
+    mw_source_finished(h->source);
+}
+
 static void read_options(http *h, mw_http_options *o)
 {
     mw_source *s = h->source;
@@ -308,6 +315,7 @@ static void read_options(http *h, mw_http_options *o)
                            .max_connections =
                                (unsigned)mw_config_int(s->config, "max_connections", 10000),
                            .on_request = on_request,
+                           .on_drained = on_drained,
                            .owner = h};
 }
 
@@ -348,9 +356,7 @@ static void start(mw_source *s)
 static void drain(mw_source *s)
 {
     http *h = s->self;
-    h->draining = 1;
     mw_http_server_drain(h->server);
-    mw_source_finished(s);
 }
 
 static void close_http(mw_source *s)

@@ -1,10 +1,10 @@
 -- load_client.lua HOST PORT CONNECTIONS OUT STOP: posts numbered events over so many connections, one request at a time on
 -- each, until the file STOP is there. Writes a line to OUT for each answer that is 200 ("n version"), and at its end one line
--- "done requests=N bad=N longest=SECONDS", with what was bad before it.
+-- "done requests=N bad=N refused=N longest=SECONDS", with what was bad before it.
 local socket = require "socket"
 local host, port, count, out_path, stop_path = arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4], arg[5]
 local out = assert(io.open(out_path, "w"))
-local n, bad, longest, requests = 0, 0, 0, 0
+local n, bad, refused, longest, requests = 0, 0, 0, 0, 0
 local list, by_socket, stopping = {}, {}, false
 
 local function complain(why)
@@ -17,7 +17,7 @@ local function connect()
   s:settimeout(5)
   local ok, why = s:connect(host, port)
   if not ok then
-    complain("connect: " .. tostring(why))
+    refused = refused + 1
     return nil
   end
   s:setoption("tcp-nodelay", true)
@@ -105,5 +105,5 @@ while waiting() and socket.gettime() < deadline do
   end
 end
 if waiting() then complain "requests were never answered" end
-out:write(("done requests=%d bad=%d longest=%.4f\n"):format(requests, bad, longest))
+out:write(("done requests=%d bad=%d refused=%d longest=%.4f\n"):format(requests, bad, refused, longest))
 out:close()

@@ -123,7 +123,7 @@ describe("reloads under load", function()
     if not s.build:find "san$" then assert.is_true(grown < 40000, "it grew by " .. grown .. " KiB") end
     local answered, versions, done, bad = finish_load(client, folder)
     assert.same({}, bad)
-    assert.matches("bad=0", done)
+    assert.matches("bad=0 refused=0", done)
     s.eventually(function() return #s.lines(folder .. "/copy.ndjson") >= n end, 20)
     p:kill()
     assert.equal(0, p:wait(20), p:stderr():sub(-2000))
@@ -138,6 +138,27 @@ describe("reloads under load", function()
     assert.is_true(versions[version] and versions[1], "the first and the last version answered")
     assert.equal("", s.read(folder .. "/state/dead-letters.ndjson"))
     print(("      (%d reloads, a quarter of them broken; %s; resident memory %+d KiB)"):format(rounds, done, grown))
+  end)
+
+  it("answer who has connected when the source goes to another port", function()
+    local folder = s.folder()
+    s.write(folder .. "/in.ndjson", "")
+    local p = s.router(folder, flow(1), { "--shards", "2", "--state", "state", "--admin", "127.0.0.1:0" })
+    local client = start_load(p, folder, 64)
+    s.eventually(function() return #s.read(folder .. "/answers") > 100000 end, 20)
+    local host, port = p:address "input"
+    save(p, folder, (flow(2):gsub("127.0.0.1:0", "127.0.0.2:0")))
+    s.eventually(function() return s.connect(p:address "admin") and not require("socket").connect(host, port) end)
+    local answered, _, done, bad = finish_load(client, folder)
+    assert.same({}, bad)
+    assert.matches("bad=0 ", done) -- refused are only those who came later
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr():sub(-2000))
+    local seen, _, twice = numbers(folder .. "/out.ndjson")
+    assert.equal(0, twice)
+    for _, number in ipairs(answered) do
+      assert.is_true(seen[number], number .. " was answered and is lost")
+    end
   end)
 
   it("survive kill -9 in the middle", function()
