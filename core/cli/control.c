@@ -86,7 +86,7 @@ static void print_names(const char *what, mw_value of)
             if (first) printf(" %.*s", (int)key.len, key.text);
             printf(" %s", text(name));
         }
-        if (at > 1 && member(of, "removed").kind != MW_ABSENT) printf(";");
+        if (at > 1 && member(of, "drained").kind != MW_ABSENT) printf(";");
     }
     printf("\n");
 }

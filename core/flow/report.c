@@ -39,7 +39,7 @@ static void add_fates(mw_buffer *out, const char *what, names is, names was, uin
     uint32_t j;
     mw_buffer_format(out, ",\"%s\":{", what);
     for (mw_fate fate = MW_STARTED; fate <= MW_REPLACED; fate++) add_fate(out, is, fate, from);
-    mw_buffer_text(out, "\"removed\":[");
+    mw_buffer_text(out, "\"drained\":[");
     for (uint32_t i = from; i < was.count; i++) {
         if (mw_version_find(is.list, is.count, was.list[i].name, &j)) continue;
         if (!first) mw_buffer_text(out, ",");
@@ -92,7 +92,8 @@ void mw_report_write(mw_reload *r, const mw_version *v, const mw_version *before
     mw_buffer_text(out, "]");
     add_fates(out, "sources", sources_of(v), sources_of(before), 0);
     add_fates(out, "sinks", sinks_of(v), sinks_of(before), 1);
-    mw_buffer_text(out, "}");
+    mw_buffer_format(out, ",\"reset\":[\"variables of the flow's files\"],\"pause_us\":%.1f}",
+                     (double)most_of(f, 1) / 1e3);
 }
 
 /* "2 kept, 1 started" */
@@ -107,7 +108,7 @@ static void count_fates(mw_buffer *out, const char *what, names is, names was, u
     if (counts[MW_STARTED]) mw_buffer_format(out, ", %u started", counts[MW_STARTED]);
     if (counts[MW_CHANGED]) mw_buffer_format(out, ", %u changed in place", counts[MW_CHANGED]);
     if (counts[MW_REPLACED]) mw_buffer_format(out, ", %u replaced", counts[MW_REPLACED]);
-    if (removed) mw_buffer_format(out, ", %u removed", removed);
+    if (removed) mw_buffer_format(out, ", %u drained", removed);
 }
 
 void mw_report_log(mw_reload *r, const mw_version *v, const mw_version *before)

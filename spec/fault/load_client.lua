@@ -15,8 +15,7 @@ end
 local function connect()
   local s = assert(socket.tcp())
   s:settimeout(5)
-  local ok, why = s:connect(host, port)
-  if not ok then
+  if not s:connect(host, port) then
     refused = refused + 1
     return nil
   end
