@@ -123,6 +123,14 @@ function Process:poll()
   return self.code
 end
 
+--- Waits for its end without looking now and then; the exit code.
+function Process:join()
+  local _, why, code = wait.wait(self.pid)
+  self.code = why == "exited" and code or -code
+  running[self.pid] = nil
+  return self.code
+end
+
 function Process:kill(number) signal.kill(self.pid, number or signal.SIGTERM) end
 
 --- Waits for its end and returns the exit code; an error after `seconds` (60).

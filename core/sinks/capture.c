@@ -1,9 +1,12 @@
 /* capture.c: what mw.capture declares: raw events into segment files, the oldest of which go when
  * they take too much room. Not a sink of flows: the router gives it what sources read.
  *
- * Files are written by a thread of libuv's pool, so that the shard spends no time on it. A capture
- * is for looking back; it must not stop what it looks at: what cannot be written is left out, and
- * said. See event/capture.h for the format. */
+ * Files are written by a thread of libuv's pool, so that the shard spends no time on it, half a
+ * megabyte at a time, so that the threads do not wake each other all the time. Large blocks are
+ * written from where they are, and hold their batch meanwhile; small ones (requests) are copied,
+ * and hold nobody up. A capture is for looking back; it must not stop what it looks at: what cannot
+ * be written is left out, and said. See event/capture.h for the format. */
+#include "base/buffer.h"
 #include "base/log.h"
 #include "event/capture.h"
 
@@ -29,6 +32,12 @@ static const mw_option options[] = {
     {0},
 };
 
+enum {
+    SMALL_BYTES = 16 << 10, /* a list that is copied */
+    COPIED_MAX = 4 << 20,   /* bytes of them that may wait */
+    WRITE_AT = 512 << 10,   /* bytes that are worth waking a thread for at once */
+    WAIT_MS = 5,            /* when less is written */
+};
 enum { SEGMENT_MAX = 64 << 20, SEGMENT_MIN = 64 << 10, NAME_MAX_BYTES = 64, PARTS = 512 };
 
 typedef struct capture {
@@ -36,6 +45,9 @@ typedef struct capture {
     const char *folder;
     uint64_t keep, segment;
     mw_list *queued, **queued_end, *writing;
+    mw_buffer copied, writing_copied; /* whole records, older than the lists */
+    size_t queued_bytes;
+    uv_timer_t timer;
     uv_work_t work;
     int busy, closing;
     /* the writing thread's, while it is busy */
@@ -150,9 +162,42 @@ static void write_some(capture *c, const mw_list *l, uint32_t from, uint32_t cou
     if (write_all(c, parts, n, total) != 0) c->left_out += count;
 }
 
+/* As many of the records from `at` on as the segment has room for, at least one; how many bytes
+ * they are. Only now it is known which segment they are in. */
+static size_t write_run(capture *c, size_t at)
+{
+    mw_buffer *b = &c->writing_copied;
+    size_t len = 0;
+    while (at + len < b->len) {
+        mw_capture_head head;
+        memcpy(&head, b->bytes + at + len, sizeof head);
+        size_t record = sizeof head + head.about_len + head.len;
+        if (c->fd < 0 || c->size + len + record > c->segment) {
+            if (len) break;
+            if (next_segment(c) != 0) {
+                snprintf(c->why, sizeof c->why, "%s", strerror(errno));
+                c->left_out++;
+                return record;
+            }
+        }
+        head.segment = (uint32_t)c->number;
+        memcpy(b->bytes + at + len, &head, sizeof head);
+        len += record;
+    }
+    struct iovec part = {b->bytes + at, len};
+    if (write_all(c, &part, 1, len) != 0) c->left_out++;
+    return len;
+}
+
+static void write_copied(capture *c)
+{
+    for (size_t at = 0; at < c->writing_copied.len;) at += write_run(c, at);
+}
+
 static void write_thread(uv_work_t *work)
 {
     capture *c = work->data;
+    write_copied(c);
     for (const mw_list *l = c->writing; l; l = l->next)
         for (uint32_t i = 0; i < l->count; i += PARTS)
             write_some(c, l, i, l->count - i < PARTS ? l->count - i : PARTS);
@@ -161,11 +206,30 @@ static void write_thread(uv_work_t *work)
 /* ---- the sink ---- */
 
 static void start_writing(capture *c);
+static void on_timer(uv_timer_t *timer);
+
+static void write_or_wait(capture *c)
+{
+    if (c->queued_bytes + c->copied.len >= WRITE_AT) start_writing(c);
+    else if ((c->queued || c->copied.len) && !uv_is_active((uv_handle_t *)&c->timer))
+        uv_timer_start(&c->timer, on_timer, WAIT_MS, 0);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    capture *c = handle->data;
+    c->writing_copied.len = 0;
+    mw_buffer_append(&c->writing_copied, c->copied.bytes, c->copied.len);
+    write_copied(c);
+    end_segment(c);
+    mw_buffer_close(&c->copied);
+    mw_buffer_close(&c->writing_copied);
+    free(c);
+}
 
 static void end(capture *c)
 {
-    end_segment(c);
-    free(c);
+    uv_close((uv_handle_t *)&c->timer, on_closed);
 }
 
 static void on_written(uv_work_t *work, int status)
@@ -188,13 +252,17 @@ static void on_written(uv_work_t *work, int status)
     }
     c->written = c->left_out = 0;
     for (mw_list *next; l; l = next) next = l->next, mw_sink_done(c->sink, l);
-    start_writing(c);
+    write_or_wait(c);
 }
 
 static void start_writing(capture *c)
 {
-    if (c->busy || !c->queued) return;
+    if (c->busy || (!c->queued && !c->copied.len)) return;
     c->busy = 1;
+    mw_buffer swap = c->writing_copied;
+    c->writing_copied = c->copied, c->copied = swap;
+    c->copied.len = 0, c->queued_bytes = 0;
+    uv_timer_stop(&c->timer);
     c->writing = c->queued;
     c->queued = NULL, c->queued_end = &c->queued;
     uv_queue_work(c->sink->loop, &c->work, write_thread, on_written);
@@ -242,20 +310,52 @@ static mw_status open_capture(mw_sink *k, mw_error *error)
     c->segment = c->keep / 8 < SEGMENT_MAX ? c->keep / 8 : SEGMENT_MAX;
     if (c->segment < SEGMENT_MIN) c->segment = SEGMENT_MIN;
     c->queued_end = &c->queued;
-    c->work.data = c;
+    c->work.data = c->timer.data = c;
+    uv_timer_init(k->loop, &c->timer);
     find_segments(c);
     return MW_OK;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    start_writing(timer->data);
+}
+
+static void copy(capture *c, const mw_list *l)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        const mw_piece *p = &l->pieces[i];
+        mw_capture_head head = {.magic = MW_CAPTURE_RECORD,
+                                .about_len = p->options_len,
+                                .len = p->len,
+                                .hash =
+                                    mw_capture_hash(p->options, p->options_len, p->text, p->len)};
+        mw_buffer_append(&c->copied, &head, sizeof head);
+        mw_buffer_append(&c->copied, p->options, p->options_len);
+        mw_buffer_append(&c->copied, p->text, p->len);
+    }
 }
 
 static void write_list(mw_sink *k, mw_list *l)
 {
     capture *c = k->self;
+    if (l->bytes <= SMALL_BYTES && !c->queued && c->copied.len < COPIED_MAX) {
+        copy(c, l);
+        mw_sink_done(k, l);
+        return;
+    }
+    c->queued_bytes += l->bytes;
     l->next = NULL;
     *c->queued_end = l;
     c->queued_end = &l->next;
 }
 
 static void flush(mw_sink *k)
+{
+    write_or_wait(k->self);
+}
+
+static void drain(mw_sink *k)
 {
     start_writing(k->self);
 }
@@ -273,5 +373,6 @@ const mw_sink_kind mw_sink_capture = {
     .open = open_capture,
     .write = write_list,
     .flush = flush,
+    .drain = drain,
     .close = close_capture,
 };

@@ -23,7 +23,7 @@ local function compare(title, flow, limit)
   local function run(options)
     return function()
       os.execute(("rm -f %s/[ab].ndjson"):format(m.folder))
-      local r = m.moonweir(flow, 1, options)
+      local r = m.moonweir(flow, 1, options, m.run_quietly)
       s.clean()
       return r
     end

@@ -22,7 +22,7 @@ local function clear() os.execute(("rm -rf %s/[ab].ndjson %s/kept"):format(m.fol
 local function router(text, shards)
   return function()
     clear()
-    local r = m.moonweir(text, shards)
+    local r = m.moonweir(text, shards, nil, m.run_quietly)
     s.clean()
     return r
   end
@@ -48,7 +48,7 @@ local folder = s.folder()
 s.write(folder .. "/flow.lua", flow(input))
 local function replay(shards)
   return function()
-    local r = m.run({ s.program, "replay", "flow.lua", m.folder .. "/kept", "--shards", tostring(shards) }, { cwd = folder })
+    local r = m.run_quietly({ s.program, "replay", "flow.lua", m.folder .. "/kept", "--shards", tostring(shards) }, { cwd = folder })
     assert(r.code == 0, r.err)
     return r
   end
@@ -58,7 +58,7 @@ local function run(shards)
     os.execute(("rm -f %s/[ab].ndjson"):format(m.folder))
     local other = folder .. "/state"
     os.execute("rm -rf " .. other)
-    return m.run({ s.program, "run", "flow.lua", "--quiet", "--shards", tostring(shards), "--state", other }, { cwd = folder })
+    return m.run_quietly({ s.program, "run", "flow.lua", "--quiet", "--shards", tostring(shards), "--state", other }, { cwd = folder })
   end
 end
 for shards = 1, 2 do
@@ -82,7 +82,8 @@ local TRIAL = [[
 ]]
 local function second(more) return router(TRIAL:format(input, RULE, more), 1) end
 local body = (", function(e) if %s then a:send(e) end end)"):format(RULE)
-r = m.in_turn { second "", second('mw.rule("second", { from = payments }' .. body), second('mw.rule("shadow", { from = payments, shadow = true }' .. body) }
+r = m.in_turn({ second "", second('mw.rule("second", { from = payments }' .. body), second('mw.rule("shadow", { from = payments, shadow = true }' .. body) },
+  math.max(9, m.rounds))
 local one, two, shadow = ns(r[1]), ns(r[2]), ns(r[3])
 m.line("one rule %5.0f ns/event   a second one %+5.1f ns   a shadow %+5.1f ns   (the whole run of the one rule is the limit: %.2f x)", one, two - one,
   shadow - one, (shadow - one) / one)
