@@ -1,6 +1,7 @@
 /* http_server.c: see http_server.h. */
 #include "net/http_server.h"
 #include "base/inflate.h"
+#include "net/http_request.h"
 
 #include <http_parser.h>
 #include <stddef.h>
@@ -147,19 +148,6 @@ static void send_bytes(connection *c, const char *bytes, size_t len)
     close_connection(c);
 }
 
-const char *mw_http_reason(int status)
-{
-    switch (status) {
-#define REASON(number, name, text)                                                                 \
-    case number:                                                                                   \
-        return #text;
-        HTTP_STATUS_MAP(REASON)
-#undef REASON
-    default:
-        return "Unknown";
-    }
-}
-
 static void append_number(mw_buffer *out, size_t n)
 {
     char digits[24], *p = digits + sizeof digits;
@@ -209,17 +197,10 @@ static int on_message_begin(http_parser *p)
     return 0;
 }
 
-static void append_text(mw_http_request *r, mw_http_text *t, const char *bytes, size_t len)
-{
-    if (t->len == 0) t->at = (uint32_t)r->head.len;
-    mw_buffer_append(&r->head, bytes, len);
-    t->len += (uint32_t)len;
-}
-
 static int on_url(http_parser *p, const char *at, size_t len)
 {
     connection *c = p->data;
-    append_text(&c->request, &c->request.url, at, len);
+    mw_http_append_text(&c->request, &c->request.url, at, len);
     return 0;
 }
 
@@ -236,7 +217,7 @@ static int on_header_field(http_parser *p, const char *at, size_t len)
         memset(&r->headers[r->header_count++], 0, sizeof *r->headers);
         c->in_value = 0;
     }
-    append_text(r, &r->headers[r->header_count - 1].name, at, len);
+    mw_http_append_text(r, &r->headers[r->header_count - 1].name, at, len);
     return 0;
 }
 
@@ -244,48 +225,22 @@ static int on_header_value(http_parser *p, const char *at, size_t len)
 {
     connection *c = p->data;
     c->in_value = 1;
-    append_text(&c->request, &c->request.headers[c->request.header_count - 1].value, at, len);
+    mw_http_append_text(&c->request, &c->request.headers[c->request.header_count - 1].value, at,
+                        len);
     return 0;
-}
-
-static int header_is(const mw_http_request *r, const char *name, const char *value)
-{
-    for (uint32_t i = 0; i < r->header_count; i++) {
-        mw_http_text n = r->headers[i].name, v = r->headers[i].value;
-        if (n.len == strlen(name) && strncasecmp(r->head.bytes + n.at, name, n.len) == 0)
-            return v.len == strlen(value) && strncasecmp(r->head.bytes + v.at, value, v.len) == 0;
-    }
-    return 0;
-}
-
-static int has_header(const mw_http_request *r, const char *name)
-{
-    for (uint32_t i = 0; i < r->header_count; i++)
-        if (r->headers[i].name.len == strlen(name) &&
-            strncasecmp(r->head.bytes + r->headers[i].name.at, name, r->headers[i].name.len) == 0)
-            return 1;
-    return 0;
-}
-
-static void find_path(mw_http_request *r)
-{
-    const char *url = r->head.bytes + r->url.at;
-    const char *mark = memchr(url, '?', r->url.len);
-    r->path = r->url;
-    if (!mark) return;
-    r->path.len = (uint32_t)(mark - url);
-    r->query = (mw_http_text){r->url.at + r->path.len + 1, r->url.len - r->path.len - 1};
 }
 
 static void choose_encoding(connection *c)
 {
     const mw_http_request *r = &c->request;
-    if (header_is(r, "content-encoding", "gzip") || header_is(r, "content-encoding", "x-gzip") ||
-        header_is(r, "content-encoding", "deflate"))
+    if (mw_http_header_is(r, "content-encoding", "gzip") ||
+        mw_http_header_is(r, "content-encoding", "x-gzip") ||
+        mw_http_header_is(r, "content-encoding", "deflate"))
         c->inflate = mw_inflate_new(MW_GZIP);
-    else if (header_is(r, "content-encoding", "zstd"))
+    else if (mw_http_header_is(r, "content-encoding", "zstd"))
         c->inflate = mw_inflate_new(MW_ZSTD);
-    else if (has_header(r, "content-encoding") && !header_is(r, "content-encoding", "identity"))
+    else if (mw_http_has_header(r, "content-encoding") &&
+             !mw_http_header_is(r, "content-encoding", "identity"))
         c->refused = 415;
 }
 
@@ -295,12 +250,12 @@ static int on_headers_complete(http_parser *p)
     mw_http_request *r = &c->request;
     r->method = http_method_str(p->method);
     if (r->url.len == 0) mw_buffer_append(&r->head, "", 1);
-    find_path(r);
+    mw_http_find_path(r);
     choose_encoding(c);
     if (p->content_length != UINT64_MAX && p->content_length > c->server->options.max_body)
         c->refused = 413;
     if (p->upgrade) c->refused = 501;
-    if (header_is(r, "expect", "100-continue")) {
+    if (mw_http_header_is(r, "expect", "100-continue")) {
         if (c->refused) return -1;
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
         send_bytes(c, go_on, sizeof go_on - 1);
