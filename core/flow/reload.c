@@ -290,6 +290,7 @@ static void on_swapped(mw_reload *r, mw_version *v)
     v->next = before;
     v->before = NULL;
     f->version = v;
+    f->hurried = 0; /* there may be sources that have not ended */
     r->refusal[0] = 0;
     mw_count(&r->accepted, 1);
     mw_files *files = r->files;

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BACK_OFF_MS = 100, BACK_OFF_MS_MAX = 30000, LOOK_NS = 100000000 };
+enum { BACK_OFF_MS = 100, BACK_OFF_MS_MAX = 30000, LOOK_NS = 100000000, LOOKS = 5 };
 static const int64_t young_ns =
     10000000000; /* a child that lived longer starts the back-off anew */
 
@@ -42,11 +42,13 @@ typedef struct guard {
     int64_t hung_ns;
 } guard;
 
-/* One that hangs is ended; it may take the time to write a core. */
-static void look_for_hang(pid_t child, const guard *g)
+/* One that hangs is ended; it may take the time to write a core. It must be found so several times
+ * in a row: when the whole machine was stopped for a while, its shards are heard of soon. */
+static void look_for_hang(pid_t child, const guard *g, int *looks)
 {
     int shard = g->hung_ns ? mw_watchdog_find_hung(g->watchdog, g->hung_ns) : -1;
-    if (shard < 0) return;
+    *looks = shard < 0 ? 0 : *looks + 1;
+    if (*looks < LOOKS) return;
     mw_log(MW_ERROR, "supervisor",
            "shard %d hangs: it has not been heard of for %.1f s; the router is ended", shard,
            (double)g->hung_ns / 1e9);
@@ -58,7 +60,7 @@ static void look_for_hang(pid_t child, const guard *g)
 static int wait_for(pid_t child, int *ending, const guard *g)
 {
     sigset_t set;
-    int status, aborted = 0;
+    int status, aborted = 0, looks = 0;
     struct timespec look = {.tv_nsec = LOOK_NS};
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -70,7 +72,7 @@ static int wait_for(pid_t child, int *ending, const guard *g)
         if (waitpid(child, &status, WNOHANG) == child) return status;
         number = sigtimedwait(&set, NULL, &look);
         if (number < 0 && !aborted)
-            look_for_hang(child, g), aborted = mw_watchdog_accused(g->watchdog);
+            look_for_hang(child, g, &looks), aborted = mw_watchdog_accused(g->watchdog);
         if (number < 0 || number == SIGCHLD) continue;
         *ending |= number != SIGHUP; /* that one means: reload */
         kill(child, number);

@@ -28,6 +28,8 @@ struct mw_watch {
     uint32_t count;
     folder *folders[FOLDERS_MAX];
     unsigned folder_count;
+    char **names; /* that matter in those folders: of files, and of links on the way to them */
+    size_t name_count;
     uv_timer_t settle, look;
     uint64_t first_ms; /* of the burst */
     int in_burst, handles;
@@ -60,11 +62,22 @@ static void on_look(uv_timer_t *timer)
     if (!w->in_burst) look(w);
 }
 
+/* A folder may hold much else, outputs that are written to all the time. Kubernetes' links begin
+ * with two dots. */
+static int matters(const mw_watch *w, const char *name)
+{
+    if (!name || strncmp(name, "..", 2) == 0) return 1;
+    for (size_t i = 0; i < w->name_count; i++)
+        if (strcmp(w->names[i], name) == 0) return 1;
+    return 0;
+}
+
 /* Something happens: it may not be all yet. */
 static void on_event(uv_fs_event_t *event, const char *name, int events, int status)
 {
     mw_watch *w = ((folder *)event->data)->watch;
-    (void)name, (void)events, (void)status;
+    (void)events, (void)status;
+    if (!matters(w, name)) return;
     uint64_t now = uv_now(w->loop);
     if (!w->in_burst) w->in_burst = 1, w->first_ms = now;
     if (now - w->first_ms < SETTLE_MS_MAX) uv_timer_start(&w->settle, on_settled, SETTLE_MS, 0);
@@ -83,7 +96,17 @@ static void close_folders(mw_watch *w)
 {
     for (unsigned i = 0; i < w->folder_count; i++)
         uv_close((uv_handle_t *)&w->folders[i]->event, on_folder_closed);
-    w->folder_count = 0;
+    for (size_t i = 0; i < w->name_count; i++) free(w->names[i]);
+    w->folder_count = 0, w->name_count = 0;
+}
+
+static void add_name(mw_watch *w, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    w->names = realloc(w->names, (w->name_count + 1) * sizeof *w->names);
+    mw_assert(w->names != NULL);
+    w->names[w->name_count] = strdup(slash ? slash + 1 : path);
+    mw_assert(w->names[w->name_count++] != NULL);
 }
 
 static void add_folder(mw_watch *w, const char *path, size_t len)
@@ -121,6 +144,7 @@ static void add_folders_of(mw_watch *w, const char *path)
     for (int hops = 0; hops < 8; hops++) {
         size_t len = folder_len(at);
         add_folder(w, at, len);
+        add_name(w, at);
         ssize_t n = readlink(at, link, sizeof link - 1);
         if (n <= 0) break;
         link[n] = 0;
@@ -172,6 +196,7 @@ static void on_closed(uv_handle_t *handle)
     if (--w->handles) return;
     for (uint32_t i = 0; i < w->count; i++) free(w->files[i].path);
     free(w->files);
+    free(w->names);
     free(w);
 }
 
