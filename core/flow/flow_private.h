@@ -382,8 +382,10 @@ void mw_source_host_returned(mw_source_host *h, mw_batch *b);
 
 /* sink_host.c */
 mw_status mw_sink_host_open(mw_sink_host *h, mw_error *error);
-/* Knows from now on the order of a source's lists, which begin with number `first`. */
-void mw_sink_host_expect(mw_sink_host *h, const mw_source_host *source, uint64_t first);
+/* Knows from now on the order of a source's lists, which begin with number `first`. `continues`:
+ * the version before had them in order too, and what is under way of it comes first. */
+void mw_sink_host_expect(mw_sink_host *h, const mw_source_host *source, uint64_t first,
+                         int continues);
 /* Forgets the order of sources that neither of two versions (which may be NULL) has. */
 void mw_sink_host_forget(mw_sink_host *h, const mw_version *v, const mw_version *other);
 void mw_sink_host_take(mw_sink_host *h, mw_list_item *item);

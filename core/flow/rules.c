@@ -1,6 +1,7 @@
 /* rules.c: the rules of one version on one shard: a Lua state with its view, and what is kept for
  * each stage of a chain. */
 #include "flow/flow_private.h"
+#include "flow/watchdog.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,12 @@ static void open_trials(mw_rules *r)
             mw_trials_key(r->view.trials, i, learn_path(&r->paths, g->trials[i].by[k]));
 }
 
+static void tell_alive(void *rules)
+{
+    const mw_rules *r = rules;
+    if (r->shard) mw_watchdog_beat(r->shard->flow->options.watchdog, r->shard->index);
+}
+
 static void open_view(mw_rules *r)
 {
     const mw_graph *g = &r->version->graph;
@@ -57,6 +64,7 @@ static void open_view(mw_rules *r)
     r->view.route = mw_run_route;
     r->view.dead_letter = mw_dead_letter_of_row;
     r->view.meta = mw_meta_write;
+    r->view.alive = tell_alive;
     r->view.counts = calloc(g->rule_count + 1, sizeof *r->view.counts);
     r->projectors = calloc(g->source_count + 1, sizeof *r->projectors);
     r->counters = calloc(g->rule_count + 1, sizeof *r->counters);

@@ -125,9 +125,24 @@ static mw_sequencer *order_of(mw_sink_host *h, const mw_source_host *source, uin
     return &o->sequence;
 }
 
-void mw_sink_host_expect(mw_sink_host *h, const mw_source_host *source, uint64_t first)
+static void hand_over_in_order(mw_sink_host *h, mw_sequencer *order)
 {
-    order_of(h, source, first);
+    mw_list_item *item;
+    while ((item = (mw_list_item *)mw_sequencer_pop(order))) hand_over(h, item);
+}
+
+void mw_sink_host_expect(mw_sink_host *h, const mw_source_host *source, uint64_t first,
+                         int continues)
+{
+    mw_sequencer *order = order_of(h, source, first);
+    if (continues || order->next >= first) return;
+    while (order->waiting && order->waiting->number < first) { /* nothing fills their gaps */
+        mw_list_item *item = (mw_list_item *)order->waiting;
+        order->waiting = item->order.next;
+        hand_over(h, item);
+    }
+    order->next = first;
+    hand_over_in_order(h, order);
 }
 
 static int has_source(const mw_version *v, const mw_source_host *h)
@@ -157,8 +172,12 @@ void mw_sink_host_take(mw_sink_host *h, mw_list_item *item)
     const mw_source_host *home = b->owner;
     const mw_version *v = mw_version_of(b);
     mw_sequencer *order = order_of(h, home, v->first[b->source * v->shards + home->shard->index]);
+    if (item->order.number < order->next) { /* of a version whose order is over */
+        hand_over(h, item);
+        return;
+    }
     mw_sequencer_push(order, &item->order);
-    while ((item = (mw_list_item *)mw_sequencer_pop(order))) hand_over(h, item);
+    hand_over_in_order(h, order);
 }
 
 void mw_sink_host_flush(mw_sink_host *h)

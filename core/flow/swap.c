@@ -98,10 +98,18 @@ void mw_swap_abandon(mw_shard *s, mw_version *v)
     watch_leaving(s);
 }
 
+/* Whether one whose place it takes is still there; listeners stand aside at once. */
+static int is_awaiting(const mw_shard *s, const mw_source_host *heir)
+{
+    for (const mw_source_host *was = s->sources; was; was = was->next)
+        if (was->heir == heir && !was->closed_ms && !was->source.kind->endless) return 1;
+    return 0;
+}
+
 void mw_swap_close_source(mw_shard *s, mw_source_host *h)
 {
     closed_source(s, h);
-    if (h->heir) mw_source_host_start(h->heir);
+    if (h->heir && !is_awaiting(s, h->heir)) mw_source_host_start(h->heir);
     watch_leaving(s);
     mw_shard_report(s, MW_MSG_CLOSED, 0, h);
 }
@@ -121,6 +129,8 @@ static void mark_old_source(mw_shard *s, mw_version *v, mw_source_host *h)
     mw_source_host_drain(h); /* what it still gives at once is of the version before */
     if (!mw_version_find(v->graph.sources, v->graph.source_count, h->source.name, &i)) return;
     h->version = v, h->index = i;
+    for (mw_source_host *was = s->sources; was; was = was->next) /* it may not have begun yet */
+        if (was->heir == h) was->heir = heir_of(v, i, s->index);
     h->heir = heir_of(v, i, s->index);
 }
 
@@ -169,7 +179,37 @@ static void carry_counts(mw_rules *from, mw_rules *to)
     mw_rules_publish(to);
 }
 
-static void swap_sinks(mw_shard *s, mw_version *v)
+/* Whether the lists that a source's batches send to a sink are in their order: not those of rules
+ * with a key, which come from every shard. */
+static int is_ordered(const mw_version *v, uint32_t source, const mw_sink_host *h)
+{
+    const mw_declared *d = &v->graph.sources[source];
+    const mw_chain *chain = &v->graph.chains[source];
+    for (uint32_t i = 0; i < d->capture_count; i++)
+        if (v->sinks[d->captures[i]] == h) return 1;
+    for (uint32_t i = mw_graph_plain_sinks(&v->graph); i < v->graph.sink_count; i++)
+        if (v->sinks[i] == h) return 0; /* a capture of other sources */
+    return !chain->count || (!chain->stages[0].by_count && !chain->stages[0].by_function);
+}
+
+static int was_ordered(const mw_version *before, const mw_source_host *source,
+                       const mw_sink_host *h)
+{
+    for (uint32_t i = 0; i < before->graph.source_count * before->shards; i++)
+        if (before->sources[i] == source) return is_ordered(before, i / before->shards, h);
+    return 0;
+}
+
+static void expect_sources(const mw_version *before, mw_version *v, mw_sink_host *h)
+{
+    for (uint32_t i = 0; i < v->graph.source_count * v->shards; i++) {
+        const mw_source_host *source = v->sources[i];
+        if (source && source->source.kind->spread)
+            mw_sink_host_expect(h, source, v->first[i], was_ordered(before, source, h));
+    }
+}
+
+static void swap_sinks(mw_shard *s, const mw_version *before, mw_version *v)
 {
     for (mw_sink_host *h = s->sinks; h; h = h->next) {
         uint32_t i;
@@ -177,9 +217,7 @@ static void swap_sinks(mw_shard *s, mw_version *v)
         int named = mw_version_find(v->graph.sinks, v->graph.sink_count, h->sink.name, &i);
         if (named && v->sinks[i] == h) {
             h->version = v, h->index = i;
-            for (uint32_t j = 0; j < v->graph.source_count * v->shards; j++)
-                if (v->sources[j] && v->sources[j]->source.kind->spread)
-                    mw_sink_host_expect(h, v->sources[j], v->first[j]);
+            expect_sources(before, v, h);
             continue;
         }
         h->heir = named ? v->sinks[i] : NULL;
@@ -202,10 +240,7 @@ static void start_sources(mw_shard *s, mw_version *v)
 {
     for (uint32_t i = 0; i < v->graph.source_count; i++) {
         mw_source_host *h = v->sources[i * v->shards + s->index];
-        int waits = 0;
-        for (mw_source_host *was = s->sources; h && was; was = was->next)
-            waits |= was->heir == h && !was->closed_ms && !was->source.kind->endless;
-        if (h && !waits) mw_source_host_start(h);
+        if (h && !is_awaiting(s, h)) mw_source_host_start(h);
     }
 }
 
@@ -226,7 +261,7 @@ void mw_swap_now(mw_shard *s, mw_version *v)
     carry_counts(before, rules);
     begin_stages(rules);
     s->version = v, s->next = NULL;
-    swap_sinks(s, v);
+    swap_sinks(s, before->version, v);
     start_sources(s, v);
     release_held(s);
     int64_t ended_ns = mw_clock_steady_ns();

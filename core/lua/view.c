@@ -272,9 +272,15 @@ void mw_view_meta(mw_view *v, uint32_t row)
     v->meta(v->host, v, row, &v->out);
 }
 
+void mw_view_alive(mw_view *v)
+{
+    if (v->alive) v->alive(v->host);
+}
+
 void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why,
                   size_t len)
 {
+    mw_view_alive(v);
     for (uint32_t i = mark; i < v->send_count; i++)
         if (mw_send_is_to(&v->sends[i], MW_TO_CHANNEL)) v->pending--;
     v->send_count = mark;

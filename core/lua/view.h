@@ -90,6 +90,7 @@ typedef struct mw_view {
     void (*dead_letter)(void *host, struct mw_view *view, mw_buffer *out, uint32_t row,
                         uint32_t rule, const char *why, size_t len);
     void (*meta)(void *host, struct mw_view *view, uint32_t row, mw_buffer *out);
+    void (*alive)(void *host);
 } mw_view;
 
 void mw_view_init(mw_view *v, mw_paths *paths);
@@ -143,6 +144,8 @@ uint32_t mw_view_derive(mw_view *v, uint32_t line);
 int mw_view_route(mw_view *v, uint32_t row, uint32_t channel);
 /* What the row's source knows of it, as JSON in v->out. */
 void mw_view_meta(mw_view *v, uint32_t row);
+/* The rules take long, but go on: a long run of slow rules is no hang. */
+void mw_view_alive(mw_view *v);
 /* A rule failed: its lines from `mark` on are taken back and a dead letter takes their place. */
 void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why,
                   size_t len);

@@ -54,6 +54,7 @@ end
 --- Called by the flow's code when its count is below zero.
 function B.over()
   local now = C.mw_budget_clock()
+  C.mw_view_alive(R)
   if R.given == 0 and phase then return spend(phase, phase_began, now, phase_limit) end
   if B[3] == 0 then
     B[3], looked, quantum = now, now, M.FIRST

@@ -42,6 +42,7 @@ void mw_view_edit_end(mw_view *v, int remove);
 int mw_view_edit_finish(mw_view *v, uint32_t row, mw_send *line);
 uint32_t mw_view_derive(mw_view *v, uint32_t line);
 int mw_view_route(mw_view *v, uint32_t row, uint32_t channel);
+void mw_view_alive(mw_view *v);
 void mw_view_fail(mw_view *v, uint32_t row, uint32_t rule, uint32_t mark, const char *why, size_t len);
 void mw_view_settle(mw_view *v, uint32_t row, uint32_t first);
 uint32_t mw_view_match(mw_view *v, uint32_t group, uint32_t row);

@@ -198,6 +198,19 @@ end)
 describe("an event that hangs the router", function()
   after_each(s.clean)
 
+  it("is not a batch of slow rules, each in its time", function()
+    local folder = s.folder()
+    s.write(folder .. "/in.ndjson", ('{"n":1}\n'):rep(60))
+    local code, _, err = s.moonweir("run", folder, [[
+      local mw = require "moonweir"
+      local input = mw.source.file("input", { path = "in.ndjson" })
+      mw.rule("slow", { from = input }, function(e) while true do end end)
+    ]], { "--state", "state", "--shards", "1", "--watchdog", "1s" }, nil, 60)
+    assert.equal(0, code, err)
+    assert.equal(60, #s.events(folder .. "/state/dead-letters.ndjson"))
+    assert.is_nil(err:find "hangs")
+  end)
+
   it("is quarantined when it did so twice, and all others are delivered", function()
     if s.build:find "tsan" or s.build:find "asan" then return end -- their own handlers take the signal
     local folder = s.folder()
