@@ -98,9 +98,14 @@ static void describe(outcome *o, const mw_flow *f, const mw_replay *r, double se
                      (unsigned long long)t.filtered, dead);
     if (damaged)
         mw_buffer_format(&o->text, "  %llu records of the capture could not be read\n", damaged);
+    unsigned long long unknown = atomic_load(&r->unknown);
+    if (unknown)
+        mw_buffer_format(&o->text, "  %llu records are of sources that the flow does not declare\n",
+                         unknown);
     mw_buffer_format(&o->json,
-                     "},\"replies\":%llu,\"filtered\":%llu,\"dead_letters\":%llu,\"damaged\":%llu}",
-                     replied, (unsigned long long)t.filtered, dead, damaged);
+                     "},\"replies\":%llu,\"filtered\":%llu,\"dead_letters\":%llu,\"damaged\":%llu,"
+                     "\"unknown_source\":%llu}",
+                     replied, (unsigned long long)t.filtered, dead, damaged, unknown);
 }
 
 static int play(const char *path, const mw_flow_options *given, mw_replay *r, outcome *o)

@@ -285,8 +285,13 @@ static void on_swapped(mw_reload *r, mw_version *v)
     mw_version *before = f->version;
     if (--r->waiting > 0) return;
     mw_version_record *old = record_of(r, before->number);
-    if (old && strcmp(old->verdict, "live") == 0)
+    if (old && r->going_back) {
+        snprintf(old->verdict, sizeof old->verdict, "rolled back: %s", r->reason);
+        old->good = 0;
+    } else if (old) {
         snprintf(old->verdict, sizeof old->verdict, "replaced");
+    }
+    if (r->going_back) mw_count(&r->rolled_back, 1);
     v->next = before;
     v->before = NULL;
     f->version = v;
@@ -473,12 +478,6 @@ static void go_back(mw_reload *r, const char *why, mw_reload_done done, void *se
         say_no(done, self, "there is no version to go back to");
         return;
     }
-    mw_version_record *from = record_of(r, live);
-    if (from) {
-        snprintf(from->verdict, sizeof from->verdict, "rolled back: %.480s", why);
-        from->good = 0;
-    }
-    mw_count(&r->rolled_back, 1);
     mw_log(MW_WARN, "reload", "version %s is rolled back to %s: %s",
            r->flow->version->graph.version, to->hash, why);
     wait_for(&r->waiters, done, self);

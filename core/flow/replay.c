@@ -118,12 +118,24 @@ static void end_all(player *p)
         mw_source_finished(&v->sources[i * v->shards]->source);
 }
 
+static void leave_out(player *p)
+{
+    mw_replay *r = replay_of(p->source);
+    if (atomic_load(&r->unknown) == 0)
+        mw_log(MW_WARN, "replay",
+               "the flow declares no source '%s': what was captured of it is left out",
+               p->waiting.source);
+    mw_count(&r->unknown, 1);
+}
+
 /* 0: the source of what was read is full. */
 static int give_waiting(player *p)
 {
     mw_source_host *h = host_named(((mw_source_host *)p->source)->shard->flow, p->waiting.source);
     if (h && mw_source_is_full(&h->source)) return 0;
     if (h) give(h, &p->waiting);
+    else
+        leave_out(p);
     p->has_waiting = 0;
     return 1;
 }

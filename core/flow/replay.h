@@ -25,6 +25,7 @@ typedef struct mw_replay {
     /* by sink, the dead letters first; those beyond are the last's */
     _Atomic uint64_t sent[MW_REPLAY_SINKS];
     _Atomic uint64_t replied, damaged; /* damaged: records that could not be read */
+    _Atomic uint64_t unknown;          /* records of sources that the flow does not declare */
 } mw_replay;
 
 /* Makes a graph's sources and sinks those of a replay. */

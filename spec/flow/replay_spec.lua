@@ -205,6 +205,15 @@ mw.rule("r", { from = input }, function(e) out:send(e) end)]]):format(rate, rate
     assert.is_true(decisions[#decisions].position > 2e6)
   end)
 
+  it("says what is of a source that the flow does not declare", function()
+    local folder, capture = captured(500)
+    s.write(folder .. "/renamed.lua", (flow(250):gsub('file%("input"', 'file("renamed"')))
+    local code, out, err = replay(folder, "renamed.lua", capture)
+    assert.equal(0, code)
+    assert.matches("no source 'input': what was captured of it is left out", err)
+    assert.matches("1 records are of sources that the flow does not declare", out)
+  end)
+
   it("reads up to a torn record, and says what it cannot read", function()
     local folder, capture = captured(3000)
     local segment = io.popen("ls " .. capture .. "/*"):read "*l"
