@@ -80,3 +80,14 @@ int mw_command_arguments(int argc, char **argv, const mw_argument *known, const 
     fprintf(stderr, "moonweir: %s is missing (see moonweir --help)\n", what);
     return -1;
 }
+
+int mw_command_number(const char *text, long least, long most, const char *option, long *number)
+{
+    char *end;
+    if (!text) return 0;
+    *number = strtol(text, &end, 10);
+    if (end > text && *end == 0 && *number >= least && *number <= most) return 0;
+    fprintf(stderr, "moonweir: --%s wants a number from %ld to %ld, not '%s'\n", option, least,
+            most, text);
+    return -1;
+}

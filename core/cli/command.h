@@ -34,4 +34,8 @@ typedef struct mw_argument {
 int mw_command_arguments(int argc, char **argv, const mw_argument *known, const char *what,
                          const char **plain, int count);
 
+enum { MW_SHARDS_MAX = 64 };
+/* Reads an option's number, unless it was not given (NULL); -1, complaining, when it is none. */
+int mw_command_number(const char *text, long least, long most, const char *option, long *number);
+
 #endif

@@ -52,12 +52,6 @@ static long speak(const char *address, const call *c, mw_buffer *answer)
 
 /* ---- answers for people ---- */
 
-static mw_value member(mw_value of, const char *name)
-{
-    return of.kind == MW_OBJECT ? mw_json_member(of.text, of.len, name, strlen(name), 0)
-                                : (mw_value){0};
-}
-
 static mw_value root(const mw_buffer *answer)
 {
     return mw_json_value(answer->bytes, answer->len);
@@ -86,7 +80,7 @@ static void print_names(const char *what, mw_value of)
             if (first) printf(" %.*s", (int)key.len, key.text);
             printf(" %s", text(name));
         }
-        if (at > 1 && member(of, "drained").kind != MW_ABSENT) printf(";");
+        if (at > 1 && mw_json_field(of, "drained").kind != MW_ABSENT) printf(";");
     }
     printf("\n");
 }
@@ -94,21 +88,21 @@ static void print_names(const char *what, mw_value of)
 static void print_report(const mw_buffer *answer)
 {
     mw_value all = root(answer);
-    if (member(all, "accepted").kind != MW_TRUE) {
-        fprintf(stderr, "moonweir: %s\n", text(member(all, "error")));
+    if (mw_json_field(all, "accepted").kind != MW_TRUE) {
+        fprintf(stderr, "moonweir: %s\n", text(mw_json_field(all, "error")));
         return;
     }
-    if (member(all, "unchanged").kind == MW_TRUE) {
-        printf("nothing has changed: version %s goes on\n", text(member(all, "version")));
+    if (mw_json_field(all, "unchanged").kind == MW_TRUE) {
+        printf("nothing has changed: version %s goes on\n", text(mw_json_field(all, "version")));
         return;
     }
-    printf("version %s is live", text(member(all, "version")));
-    printf(", after %s", text(member(all, "before")));
-    printf(" (%.0f tests passed, loaded in %.1f ms)\n", member(all, "tests").number,
-           member(all, "load_ms").number);
-    print_names("sources", member(all, "sources"));
-    print_names("sinks", member(all, "sinks"));
-    mw_value swap = member(all, "swap_us"), hold = member(all, "hold_us");
+    printf("version %s is live", text(mw_json_field(all, "version")));
+    printf(", after %s", text(mw_json_field(all, "before")));
+    printf(" (%.0f tests passed, loaded in %.1f ms)\n", mw_json_field(all, "tests").number,
+           mw_json_field(all, "load_ms").number);
+    print_names("sources", mw_json_field(all, "sources"));
+    print_names("sinks", mw_json_field(all, "sinks"));
+    mw_value swap = mw_json_field(all, "swap_us"), hold = mw_json_field(all, "hold_us");
     printf("  swapped in %.*s us by shard; events waited %.*s us\n", (int)swap.len, swap.text,
            (int)hold.len, hold.text);
 }
@@ -119,14 +113,14 @@ static void print_versions(const mw_buffer *answer)
     size_t cursor = 0;
     printf("%-4s %-13s %-25s %-10s %s\n", "no", "version", "time", "author", "verdict");
     while (mw_json_next(all.text, all.len, &cursor, &key, &v)) {
-        double number = member(v, "number").number;
+        double number = mw_json_field(v, "number").number;
         char label[16] = "-";
         if (number > 0) snprintf(label, sizeof label, "%.0f", number);
         printf("%-4s ", label);
-        printf("%-13s ", text(member(v, "version")));
-        printf("%-25s ", text(member(v, "time")));
-        printf("%-10s ", text(member(v, "author")));
-        printf("%s\n", text(member(v, "verdict")));
+        printf("%-13s ", text(mw_json_field(v, "version")));
+        printf("%-25s ", text(mw_json_field(v, "time")));
+        printf("%-10s ", text(mw_json_field(v, "author")));
+        printf("%s\n", text(mw_json_field(v, "verdict")));
     }
 }
 
@@ -136,9 +130,10 @@ static void print_trials(mw_value trials)
     size_t cursor = 0;
     while (trials.kind == MW_ARRAY &&
            mw_json_next(trials.text, trials.len, &cursor, &key, &trial)) {
-        mw_value differs = member(trial, "differs"), samples = member(trial, "samples");
-        printf("  on trial: %s", text(member(trial, "rule")));
-        printf(" compared on %.0f events; differs %.*s\n", member(trial, "compared").number,
+        mw_value differs = mw_json_field(trial, "differs"),
+                 samples = mw_json_field(trial, "samples");
+        printf("  on trial: %s", text(mw_json_field(trial, "rule")));
+        printf(" compared on %.0f events; differs %.*s\n", mw_json_field(trial, "compared").number,
                (int)differs.len, differs.text);
         mw_value none, sample;
         size_t at = 0;
@@ -149,24 +144,25 @@ static void print_trials(mw_value trials)
 
 static void print_status(const mw_buffer *answer)
 {
-    mw_value all = root(answer), reloads = member(all, "reloads");
-    printf("%s: ", text(member(all, "flow")));
-    printf("%s, ", text(member(all, "phase")));
-    printf("version %s (number %.0f%s), %.0f shards, up %.0f s\n", text(member(all, "version")),
-           member(all, "number").number,
-           member(all, "probation").kind == MW_TRUE ? ", on probation" : "",
-           member(all, "shards").number, member(all, "uptime_s").number);
+    mw_value all = root(answer), reloads = mw_json_field(all, "reloads");
+    printf("%s: ", text(mw_json_field(all, "flow")));
+    printf("%s, ", text(mw_json_field(all, "phase")));
+    printf("version %s (number %.0f%s), %.0f shards, up %.0f s\n",
+           text(mw_json_field(all, "version")), mw_json_field(all, "number").number,
+           mw_json_field(all, "probation").kind == MW_TRUE ? ", on probation" : "",
+           mw_json_field(all, "shards").number, mw_json_field(all, "uptime_s").number);
     printf("  in %.0f, out %.0f, filtered %.0f, dead %.0f, lag %.0f bytes\n",
-           member(all, "in").number, member(all, "out").number, member(all, "filtered").number,
-           member(all, "dead").number, member(all, "lag_bytes").number);
+           mw_json_field(all, "in").number, mw_json_field(all, "out").number,
+           mw_json_field(all, "filtered").number, mw_json_field(all, "dead").number,
+           mw_json_field(all, "lag_bytes").number);
     printf("  reloads: %.0f accepted, %.0f refused, %.0f rolled back\n",
-           member(reloads, "accepted").number, member(reloads, "refused").number,
-           member(reloads, "rolled_back").number);
-    print_trials(member(all, "trials"));
-    if (member(all, "refused").kind != MW_ABSENT) {
+           mw_json_field(reloads, "accepted").number, mw_json_field(reloads, "refused").number,
+           mw_json_field(reloads, "rolled_back").number);
+    print_trials(mw_json_field(all, "trials"));
+    if (mw_json_field(all, "refused").kind != MW_ABSENT) {
         printf("  the last reload was refused\n");
         fflush(stdout);
-        fprintf(stderr, "moonweir: %s\n", text(member(all, "refused")));
+        fprintf(stderr, "moonweir: %s\n", text(mw_json_field(all, "refused")));
     }
 }
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DRAIN_SECONDS = 30, SHARDS_MAX = 64 };
+enum { DRAIN_SECONDS = 30 };
 
 typedef struct outcome {
     mw_buffer text, json; /* what it says of the run */
@@ -213,11 +213,9 @@ int mw_command_replay(int argc, char **argv)
                                  {0}};
     if (mw_command_arguments(argc, argv, known, "the flow's file, or the capture", plain, 2) != 0)
         return MW_EXIT_WRONG;
-    long count = shards ? strtol(shards, NULL, 10) : sysconf(_SC_NPROCESSORS_ONLN);
-    if (count < 1 || count > SHARDS_MAX) {
-        fprintf(stderr, "moonweir: --shards wants a number from 1 to %d\n", SHARDS_MAX);
-        return MW_EXIT_WRONG;
-    }
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    if (count > MW_SHARDS_MAX) count = MW_SHARDS_MAX;
+    if (mw_command_number(shards, 1, MW_SHARDS_MAX, "shards", &count) != 0) return MW_EXIT_WRONG;
     if (old && (deliver || decisions)) {
         fprintf(stderr, "moonweir: --against compares; it goes with neither --deliver nor "
                         "--decisions\n");

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHARDS_MAX = 64, DRAIN_SECONDS = 30, PROBATION_SECONDS = 30, WATCHDOG_SECONDS = 10 };
+enum { DRAIN_SECONDS = 30, PROBATION_SECONDS = 30, WATCHDOG_SECONDS = 10 };
 
 typedef struct run {
     mw_flow_options options;
@@ -61,17 +61,6 @@ static int run_flow(void *arg)
     return status == MW_OK ? MW_EXIT_DONE : status == MW_CONFIG ? MW_EXIT_WRONG : MW_EXIT_FAILED;
 }
 
-static int read_number(const char *text, long least, long most, const char *option, long *number)
-{
-    char *end;
-    if (!text) return 0;
-    *number = strtol(text, &end, 10);
-    if (end > text && *end == 0 && *number >= least && *number <= most) return 0;
-    fprintf(stderr, "moonweir: --%s wants a number from %ld to %ld, not '%s'\n", option, least,
-            most, text);
-    return -1;
-}
-
 /* "30s", "500ms", "2m", or seconds. */
 static int read_duration(const char *text, const char *option, int64_t *ns)
 {
@@ -106,9 +95,11 @@ int mw_command_run(int argc, char **argv)
     int64_t watchdog_ns = (int64_t)WATCHDOG_SECONDS * 1000000000;
     if (mw_command_arguments(argc, argv, known, "the flow's file", &path, 1) != 0)
         return MW_EXIT_WRONG;
-    if (shard_count > SHARDS_MAX) shard_count = SHARDS_MAX;
-    if (read_number(shards, 1, SHARDS_MAX, "shards", &shard_count) != 0) return MW_EXIT_WRONG;
-    if (read_number(drain, 0, 86400, "drain-timeout", &drain_seconds) != 0) return MW_EXIT_WRONG;
+    if (shard_count > MW_SHARDS_MAX) shard_count = MW_SHARDS_MAX;
+    if (mw_command_number(shards, 1, MW_SHARDS_MAX, "shards", &shard_count) != 0)
+        return MW_EXIT_WRONG;
+    if (mw_command_number(drain, 0, 86400, "drain-timeout", &drain_seconds) != 0)
+        return MW_EXIT_WRONG;
     if (probation && read_duration(probation, "probation", &probation_ns) != 0)
         return MW_EXIT_WRONG;
     if (watchdog && read_duration(watchdog, "watchdog", &watchdog_ns) != 0) return MW_EXIT_WRONG;

@@ -105,12 +105,6 @@ void mw_capture_reader_close(mw_capture_reader *r)
 
 /* ---- what is said of the bytes ---- */
 
-static mw_value member(mw_value of, const char *name)
-{
-    if (of.kind != MW_OBJECT) return (mw_value){0};
-    return mw_json_member(of.text, of.len, name, strlen(name), 0);
-}
-
 static const char *text(mw_value v, mw_buffer *to)
 {
     to->len = 0;
@@ -140,12 +134,12 @@ static const char *members(mw_value v, mw_buffer *to)
 
 static void describe(mw_capture_reader *r, mw_value about, mw_captured *c)
 {
-    *c = (mw_captured){.source = text(member(about, "source"), &r->source),
-                       .partition = text(member(about, "partition"), &r->partition),
-                       .reject = text(member(about, "reject"), &r->reject),
-                       .meta = members(member(about, "meta"), &r->meta),
-                       .first = member(about, "first").kind == MW_TRUE};
-    mw_value position = member(about, "position"), time = member(about, "time_ns");
+    *c = (mw_captured){.source = text(mw_json_field(about, "source"), &r->source),
+                       .partition = text(mw_json_field(about, "partition"), &r->partition),
+                       .reject = text(mw_json_field(about, "reject"), &r->reject),
+                       .meta = members(mw_json_field(about, "meta"), &r->meta),
+                       .first = mw_json_field(about, "first").kind == MW_TRUE};
+    mw_value position = mw_json_field(about, "position"), time = mw_json_field(about, "time_ns");
     if (position.text) c->position = strtoull(position.text, NULL, 10);
     if (time.text) c->time_ns = strtoll(time.text, NULL, 10);
 }
@@ -240,11 +234,11 @@ static mw_status next_letter(mw_capture_reader *r, mw_captured *c, mw_error *err
                        "%s:%llu: it is no capture, and this line is no dead letter", r->path,
                        (unsigned long long)r->line);
     mw_value letter = mw_json_value(r->about.bytes, r->about.len);
-    mw_value event = member(letter, "event"), raw = member(letter, "raw"),
-             coded = member(letter, "raw_base64");
+    mw_value event = mw_json_field(letter, "event"), raw = mw_json_field(letter, "raw"),
+             coded = mw_json_field(letter, "raw_base64");
     describe(r, letter, c);
     mw_buffer stamp = {0};
-    c->time_ns = read_time(text(member(letter, "time"), &stamp));
+    c->time_ns = read_time(text(mw_json_field(letter, "time"), &stamp));
     mw_buffer_close(&stamp);
     r->bytes.len = 0;
     if (event.text) {

@@ -94,6 +94,8 @@ typedef struct mw_edit {
 mw_status mw_json_splice(mw_buffer *out, const char *text, size_t len, const mw_edit *edits,
                          size_t count, mw_error *error);
 
+/* The member of that name; absent when there is none, and in what is no object. */
+mw_value mw_json_field(mw_value of, const char *name);
 /* A hash of what a value means, for keys: escaped and plain texts that are equal have the same. */
 uint64_t mw_json_hash(const mw_value *v);
 

@@ -1,6 +1,8 @@
 /* json_walk.c: looking into JSON that is known to be valid: members, extents, iteration. */
 #include "event/json_private.h"
 
+#include <string.h>
+
 /* The end of the valid value at p. */
 static const char *skip(const char *p, const char *end)
 {
@@ -112,4 +114,10 @@ size_t mw_json_length(const char *text, size_t len)
     size_t cursor = 0, count = 0;
     while (mw_json_next(text, len, &cursor, &k, &v)) count++;
     return count;
+}
+
+mw_value mw_json_field(mw_value of, const char *name)
+{
+    if (of.kind != MW_OBJECT) return (mw_value){0};
+    return mw_json_member(of.text, of.len, name, strlen(name), 0);
 }

@@ -111,12 +111,6 @@ static void count_reason(mw_comparison *c, const char *kind, mw_value name)
     memcpy(c->reasons[i].name, text, sizeof text);
 }
 
-static mw_value member(mw_value of, const char *name)
-{
-    if (of.kind != MW_OBJECT) return (mw_value){0};
-    return mw_json_member(of.text, of.len, name, strlen(name), 0);
-}
-
 static int same(mw_value a, mw_value b)
 {
     if (!a.text || !b.text) return a.text == b.text;
@@ -146,7 +140,7 @@ static void compare_sends(mw_comparison *c, mw_value old, mw_value new)
         for (int side = 0; side < 2; side++)
             for (int what = 0; what < 2; what++) {
                 const char *kind = what ? "sink" : "rule";
-                mw_value name = member(side ? y : x, kind);
+                mw_value name = mw_json_field(side ? y : x, kind);
                 char text[NAME_BYTES];
                 size_t j = 0;
                 if (!name.text) continue;
@@ -173,9 +167,10 @@ static void compare_line(mw_comparison *c, const char *old, size_t old_len, cons
     if (old_len == new_len && memcmp(old, new, old_len) == 0) return;
     mw_value a = decision(&c->a, old, old_len), b = decision(&c->b, new, new_len);
     c->differing++;
-    compare_sends(c, member(a, "sends"), member(b, "sends"));
-    if (!same(member(a, "reply"), member(b, "reply"))) count_reason(c, "reply", (mw_value){0});
-    if (!same(member(a, "dead_letter"), member(b, "dead_letter")))
+    compare_sends(c, mw_json_field(a, "sends"), mw_json_field(b, "sends"));
+    if (!same(mw_json_field(a, "reply"), mw_json_field(b, "reply")))
+        count_reason(c, "reply", (mw_value){0});
+    if (!same(mw_json_field(a, "dead_letter"), mw_json_field(b, "dead_letter")))
         count_reason(c, "dead_letter", (mw_value){0});
     if (c->example_count == EXAMPLES) return;
     c->examples[c->example_count][0] = strndup(old, old_len);

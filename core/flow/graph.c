@@ -61,12 +61,6 @@ void mw_kinds_json(const mw_kinds *kinds, mw_buffer *out)
 
 /* ---- the graph ---- */
 
-static mw_value member(mw_value of, const char *name)
-{
-    if (of.kind != MW_OBJECT) return (mw_value){0};
-    return mw_json_member(of.text, of.len, name, strlen(name), 0);
-}
-
 static mw_value element(mw_value of, uint32_t index)
 {
     return mw_json_member(of.text, of.len, NULL, 0, index + 1);
@@ -93,7 +87,7 @@ static const char **texts(mw_graph *g, mw_value list, const char *field, uint32_
     *count = length(list);
     const char **all = mw_arena_get(&g->arena, (*count + 1) * sizeof *all);
     for (uint32_t i = 0; i < *count; i++)
-        all[i] = text(g, field ? member(element(list, i), field) : element(list, i));
+        all[i] = text(g, field ? mw_json_field(element(list, i), field) : element(list, i));
     return all;
 }
 
@@ -107,9 +101,10 @@ static const char *plain_text(mw_graph *g, const char *bytes, size_t len)
 
 static void read_declared(mw_graph *g, mw_declared *d, mw_value v, const mw_kinds *kinds, int sink)
 {
-    mw_value options = member(v, "options");
-    const char *kind = text(g, member(v, "kind"));
-    *d = (mw_declared){.name = text(g, member(v, "name")), .where = text(g, member(v, "where"))};
+    mw_value options = mw_json_field(v, "options");
+    const char *kind = text(g, mw_json_field(v, "kind"));
+    *d = (mw_declared){.name = text(g, mw_json_field(v, "name")),
+                       .where = text(g, mw_json_field(v, "where"))};
     d->config = mw_config_new(options.text, options.len);
     d->options = plain_text(g, options.text, options.len);
     d->format = mw_format_find(mw_config_text(d->config, "format", "ndjson"));
@@ -124,7 +119,7 @@ static void read_dead_letters(mw_graph *g, mw_value dead, const mw_kinds *kinds,
                               const char *state_folder)
 {
     mw_buffer json = {0}, path = {0};
-    mw_value options = member(dead, "options");
+    mw_value options = mw_json_field(dead, "options");
     if (options.kind == MW_OBJECT) {
         mw_buffer_append(&json, options.text, options.len);
     } else {
@@ -133,7 +128,8 @@ static void read_dead_letters(mw_graph *g, mw_value dead, const mw_kinds *kinds,
         mw_json_quote(&json, path.bytes, path.len);
         mw_buffer_text(&json, ",\"format\":\"ndjson\"}");
     }
-    g->sinks[0] = (mw_declared){.name = "dead-letters", .where = text(g, member(dead, "where"))};
+    g->sinks[0] =
+        (mw_declared){.name = "dead-letters", .where = text(g, mw_json_field(dead, "where"))};
     g->sinks[0].config = mw_config_new(json.bytes, json.len);
     g->sinks[0].options = plain_text(g, json.bytes, json.len);
     g->sinks[0].format = mw_format_find("ndjson");
@@ -156,9 +152,9 @@ static void read_chains(mw_graph *g, mw_value list)
         for (uint32_t j = 0; j < c->count; j++) {
             mw_value stage = element(chain, j);
             mw_stage *s = &c->stages[j];
-            s->by = texts(g, member(stage, "by"), NULL, &s->by_count);
-            s->by_function = member(stage, "by_function").kind == MW_TRUE;
-            s->rules = (uint32_t)member(stage, "rules").number;
+            s->by = texts(g, mw_json_field(stage, "by"), NULL, &s->by_count);
+            s->by_function = mw_json_field(stage, "by_function").kind == MW_TRUE;
+            s->rules = (uint32_t)mw_json_field(stage, "rules").number;
         }
     }
 }
@@ -169,13 +165,14 @@ static void read_captures(mw_graph *g, mw_value list, const mw_kinds *kinds,
 {
     uint32_t first = g->sink_count - g->capture_count;
     for (uint32_t i = 0; i < g->capture_count; i++) {
-        mw_value v = element(list, i), from = member(v, "sources"), options = member(v, "options");
+        mw_value v = element(list, i), from = mw_json_field(v, "sources"),
+                 options = mw_json_field(v, "options");
         mw_declared *d = &g->sinks[first + i];
         mw_buffer json = {0}, path = {0};
-        *d =
-            (mw_declared){.name = text(g, member(v, "name")), .where = text(g, member(v, "where"))};
+        *d = (mw_declared){.name = text(g, mw_json_field(v, "name")),
+                           .where = text(g, mw_json_field(v, "where"))};
         mw_buffer_append(&json, options.text, options.len);
-        if (member(options, "path").kind == MW_ABSENT) {
+        if (mw_json_field(options, "path").kind == MW_ABSENT) {
             mw_buffer_format(&path, "%s/captures/%s", state_folder, d->name);
             json.len--;
             mw_buffer_text(&json, ",\"path\":");
@@ -202,19 +199,19 @@ static void read_trials(mw_graph *g, mw_value rules)
 {
     g->trials = mw_arena_get(&g->arena, (g->rule_count + 1) * sizeof *g->trials);
     for (uint32_t i = 0; i < g->rule_count; i++) {
-        mw_value trial = member(element(rules, i), "trial");
+        mw_value trial = mw_json_field(element(rules, i), "trial");
         g->trials[i] = (mw_trial){.on = trial.kind == MW_OBJECT,
-                                  .against = (int32_t)member(trial, "against").number,
-                                  .share = member(trial, "share").number};
-        g->trials[i].by = texts(g, member(trial, "by"), NULL, &g->trials[i].by_count);
+                                  .against = (int32_t)mw_json_field(trial, "against").number,
+                                  .share = mw_json_field(trial, "share").number};
+        g->trials[i].by = texts(g, mw_json_field(trial, "by"), NULL, &g->trials[i].by_count);
     }
 }
 
 static void read_probation(mw_graph *g, mw_value flow)
 {
-    mw_value time = member(flow, "probation"), rollback = member(flow, "rollback");
-    mw_value errors = member(rollback, "errors"), factor = member(rollback, "time"),
-             events = member(rollback, "events");
+    mw_value time = mw_json_field(flow, "probation"), rollback = mw_json_field(flow, "rollback");
+    mw_value errors = mw_json_field(rollback, "errors"), factor = mw_json_field(rollback, "time"),
+             events = mw_json_field(rollback, "events");
     g->probation = (mw_probation){
         .time_ns = time.kind == MW_NUMBER ? (int64_t)time.number : -1,
         .errors = errors.kind == MW_NUMBER ? errors.number : 0.01,
@@ -225,7 +222,7 @@ static void read_probation(mw_graph *g, mw_value flow)
 
 static const char *flow_name(mw_graph *g, mw_value flow, const char *path)
 {
-    const char *name = text(g, member(flow, "name"));
+    const char *name = text(g, mw_json_field(flow, "name"));
     if (name) return name;
     const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     size_t len = strlen(base);
@@ -241,33 +238,33 @@ void mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t 
     *g = (mw_graph){0};
     mw_arena_init(&g->arena, 8192);
     mw_value all = mw_json_value(json, len), list;
-    g->name = flow_name(g, member(all, "flow"), flow_path);
-    list = member(all, "sources");
+    g->name = flow_name(g, mw_json_field(all, "flow"), flow_path);
+    list = mw_json_field(all, "sources");
     g->source_count = length(list);
     g->sources = mw_arena_get(&g->arena, (g->source_count + 1) * sizeof *g->sources);
     for (uint32_t i = 0; i < g->source_count; i++)
         read_declared(g, &g->sources[i], element(list, i), kinds, 0);
-    list = member(all, "sinks");
-    g->capture_count = length(member(all, "captures"));
+    list = mw_json_field(all, "sinks");
+    g->capture_count = length(mw_json_field(all, "captures"));
     g->sink_count = length(list) + 1 + g->capture_count;
     g->sinks = mw_arena_get(&g->arena, g->sink_count * sizeof *g->sinks);
-    read_dead_letters(g, member(all, "dead"), kinds, state_folder);
+    read_dead_letters(g, mw_json_field(all, "dead"), kinds, state_folder);
     for (uint32_t i = 1; i < mw_graph_plain_sinks(g); i++)
         read_declared(g, &g->sinks[i], element(list, i - 1), kinds, 1);
-    read_captures(g, member(all, "captures"), kinds, state_folder);
-    g->rule_names = texts(g, member(all, "rules"), "name", &g->rule_count);
-    read_trials(g, member(all, "rules"));
-    read_probation(g, member(all, "flow"));
-    g->channel_names = texts(g, member(all, "channels"), "name", &g->channel_count);
-    g->test_count = (uint32_t)member(all, "tests").number;
-    read_chains(g, member(all, "chains"));
-    list = member(all, "warnings");
+    read_captures(g, mw_json_field(all, "captures"), kinds, state_folder);
+    g->rule_names = texts(g, mw_json_field(all, "rules"), "name", &g->rule_count);
+    read_trials(g, mw_json_field(all, "rules"));
+    read_probation(g, mw_json_field(all, "flow"));
+    g->channel_names = texts(g, mw_json_field(all, "channels"), "name", &g->channel_count);
+    g->test_count = (uint32_t)mw_json_field(all, "tests").number;
+    read_chains(g, mw_json_field(all, "chains"));
+    list = mw_json_field(all, "warnings");
     g->warning_count = length(list);
     g->warnings = mw_arena_get(&g->arena, (g->warning_count + 1) * sizeof *g->warnings);
     for (uint32_t i = 0; i < g->warning_count; i++) {
         mw_buffer line = {0};
-        const char *where = text(g, member(element(list, i), "where")),
-                   *message = text(g, member(element(list, i), "message"));
+        const char *where = text(g, mw_json_field(element(list, i), "where")),
+                   *message = text(g, mw_json_field(element(list, i), "message"));
         mw_buffer_format(&line, "%s: %s", where ? where : "?", message ? message : "?");
         mw_buffer_append(&line, "", 1);
         g->warnings[i] = mw_arena_copy(&g->arena, line.bytes, line.len);
