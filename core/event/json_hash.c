@@ -4,7 +4,13 @@
 
 uint64_t mw_json_hash(const mw_value *v)
 {
+    if (v->kind == MW_STRING) return mw_hash(v->text, v->len);
     if (v->kind == MW_ABSENT) return 0;
+    if (v->kind == MW_NUMBER) {
+        double number = v->number + 0.0; /* zero is one number, whatever its sign */
+        return mw_hash(&number, sizeof number);
+    }
+    if (v->kind == MW_TRUE || v->kind == MW_FALSE) return v->kind;
     if (v->kind != MW_ESCAPED) {
         size_t len = v->len;
         if (v->kind == MW_OBJECT) len = mw_json_value(v->text, v->len).len;
