@@ -22,7 +22,7 @@ int mw_command_check(int argc, char **argv)
     for (uint32_t i = 0; i < g->warning_count; i++)
         fprintf(stderr, "warning: %s\n", g->warnings[i]);
     printf("%s: good (version %s: %u sources, %u rules, %u sinks, %u tests)\n", path, g->version,
-           g->source_count, g->rule_count, g->sink_count - 1, g->test_count);
+           g->source_count - (g->keep_count > 0), g->rule_count, g->sink_count - 1, g->test_count);
     mw_flow_free(f);
     return MW_EXIT_DONE;
 }

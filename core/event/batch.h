@@ -29,6 +29,8 @@ typedef struct mw_event {
     uint32_t raw_len;
     uint32_t origin; /* the event of the batch that it came from */
     uint32_t dead;   /* in the dead letters already: no rule sees it */
+    int64_t time_ns; /* when it happened, as far as it says so, else when it came */
+    int64_t mark_ns; /* how far time is known to have come with it: nothing earlier is to come */
 } mw_event;
 
 /* An answer to one event of a batch; its bytes belong to the batch's arena or to memory attached to

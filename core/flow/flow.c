@@ -199,12 +199,15 @@ static void on_ready(mw_flow *f, mw_shard *s, int bad)
 void mw_flow_look_around(mw_flow *f)
 {
     const mw_version *v = f->version;
-    int ended = 1, readers_ended = 1, empty = 1;
+    int ended = 1, readers_ended = 1, empty = 1, others_empty = 1, timed = 0;
     if (f->phase == MW_OPENING || f->phase == MW_STOPPING || mw_reload_is_busy(f)) return;
     for (uint32_t i = 0; i < v->graph.source_count * v->shards; i++) {
         const mw_source_host *h = v->sources[i];
         if (!h) continue;
-        ended &= h->control.ended, empty &= h->control.empty;
+        empty &= h->control.empty;
+        timed |= h->source.kind->passive;
+        if (h->source.kind->passive) continue;
+        ended &= h->control.ended, others_empty &= h->control.empty;
         if (!v->graph.sources[i / v->shards].source_kind->endless)
             readers_ended &= h->control.ended;
     }
@@ -213,6 +216,10 @@ void mw_flow_look_around(mw_flow *f)
         mw_flow_broadcast(f, MW_MSG_HURRY, 0, NULL);
     }
     if (f->options.once && readers_ended) mw_flow_drain(f);
+    if (timed && others_empty && !f->flushed) {
+        f->flushed = 1;
+        mw_flow_broadcast(f, MW_MSG_FLUSH, f->phase == MW_RUNNING || f->options.once, NULL);
+    }
     for (v = v->next; v && empty; v = v->next) empty = mw_version_is_empty(v);
     if (empty) mw_flow_stop(f);
 }

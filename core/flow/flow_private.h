@@ -26,6 +26,7 @@ typedef struct mw_version mw_version;
 typedef struct mw_rules mw_rules;
 typedef struct mw_source_host mw_source_host;
 typedef struct mw_sink_host mw_sink_host;
+typedef struct mw_keeping mw_keeping;
 
 /* Counters are written by one thread and read by any. */
 typedef _Atomic uint64_t mw_counter;
@@ -55,6 +56,7 @@ enum mw_message_kind {
     MW_MSG_START,     /* body: NULL: sources begin; a source host: that one does */
     MW_MSG_DRAIN,     /* sources take nothing new in */
     MW_MSG_HURRY,     /* sinks deliver what waits */
+    MW_MSG_FLUSH,     /* all input has ended; target 1: so do the windows */
     MW_MSG_STOP,      /* everything closes */
     MW_MSG_FULL,      /* target: 1, some sink is full; 0, none is any more */
     MW_MSG_READY,     /* to control: a shard is open; body: NULL or an mw_error */
@@ -88,6 +90,17 @@ typedef struct mw_stage_order {
     mw_run *gathering;
 } mw_stage_order;
 
+/* How far the events of a partition have come in time (time.c). Written by the shards that split
+ * them, read by any; fields but the atomic ones are the home's. */
+typedef struct mw_progress {
+    _Atomic int64_t high_ns; /* the latest time; INT64_MIN: nothing came */
+    _Atomic int64_t seen_ns; /* when something came; steady */
+    int64_t lateness_ns, idle_ns;
+    int arrival; /* events happen when they come */
+    int listed;
+    const mw_source_host *home;
+} mw_progress;
+
 /* A position that is kept. Linked into the flow's list for good; fields but `safe` and `note` are
  * the home's. */
 struct mw_partition {
@@ -103,6 +116,7 @@ struct mw_partition {
     uint64_t start; /* as the checkpoint had it */
     uint64_t saved; /* control's: what the checkpoint has */
     int dirty;      /* note changed since */
+    mw_progress progress;
 };
 
 /* A list as it travels: in order of its batch where it is ordered. */
@@ -131,6 +145,7 @@ struct mw_source_host {
     uint32_t spares;
     mw_stream reject_stream;
     int *shared; /* among the instances of a declaration */
+    mw_progress progress;
     mw_counter events, bytes, rejected, dropped, lag;
     struct {
         int ended, empty, removed;
@@ -186,6 +201,7 @@ struct mw_rules {
     mw_view view;
     mw_lua *lua;
     mw_projector **projectors;      /* one a source */
+    int32_t *time_paths;            /* one a source; -1: none */
     int32_t ***key_paths;           /* [chain][stage][n] */
     mw_stage_order ***stage_orders; /* [chain][stage][home] */
     uint32_t *list_counts;          /* scratch, one a sink */
@@ -236,6 +252,7 @@ struct mw_shard {
     uv_check_t check;
     uv_idle_t idle;
     uv_timer_t tick;           /* while sinks are leaving */
+    uv_timer_t clock;          /* where something may be due */
     uv_timer_t beat;           /* where there is a watchdog */
     mw_view *volatile running; /* whose rules run; for the watchdog's signal handler */
     mw_error error;            /* why it could not open */
@@ -252,6 +269,12 @@ struct mw_shard {
     _Atomic uint32_t load; /* batches dealt to it and not worked on yet */
     mw_source_host *sources;
     mw_sink_host *sinks;
+    /* time, and what is kept by key */
+    mw_progress **progress; /* of the partitions that live here */
+    uint32_t progress_count;
+    int64_t watermark_ns, kept_watermark_ns; /* the latter: before all was at its end */
+    int has_due, is_flushing;
+    mw_keeping *keepers;
     uint64_t published_ms;
     mw_counter lua_bytes;
     mw_counter swap_ns, hold_ns; /* of the last swap: its own work, and how long batches waited */
@@ -274,7 +297,7 @@ struct mw_flow {
     /* control */
     uv_loop_t *loop;
     unsigned waiting, full_sinks;
-    int failed, phase, drain_wanted, hurried;
+    int failed, phase, drain_wanted, hurried, flushed;
     uv_timer_t checkpoint_timer, progress_timer, drain_timer;
     uv_signal_t terminate, interrupt, hangup;
     int64_t started_ns; /* steady */
@@ -342,6 +365,8 @@ void mw_capture_batch(mw_shard *s, mw_batch *b, int ordered);
 
 /* prepare.c: splits a batch, projects its fields, and runs or hands out the first stage. */
 void mw_prepare(mw_shard *s, mw_batch *b);
+/* A row becomes a dead letter. */
+void mw_prepare_reject(mw_rules *r, uint32_t row, const char *why, size_t len);
 /* Projects the rows of the rules' view that are not dead. */
 void mw_prepare_project(mw_rules *r, uint32_t source);
 /* The shard that owns the key of a row of the view. */
@@ -355,6 +380,38 @@ void mw_run_hand_out(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, i
 int mw_run_route(void *host, mw_view *v, uint32_t row, uint32_t channel);
 mw_list_item *mw_run_new_list(mw_batch *b, mw_sink_host *to, int ordered, uint32_t count);
 void mw_run_send_list(mw_shard *s, mw_list_item *item);
+
+/* time.c */
+mw_progress *mw_time_progress(const mw_batch *b);
+/* A batch is given: its partition is known from here on. */
+void mw_time_note(mw_source_host *h, mw_batch *b);
+void mw_time_forget(mw_source_host *h);
+/* How far time has come in the partitions of a shard, but for one; INT64_MAX: there is no other
+ * that counts. */
+int64_t mw_time_least(const mw_shard *s, const mw_progress *but);
+/* Gives the rows of the view their times. What has none becomes a dead letter. */
+void mw_time_of_batch(mw_shard *s, mw_rules *r, mw_batch *b);
+void mw_time_read_rows(mw_rules *r, mw_batch *b, mw_progress *p);
+/* Before and after rules run. */
+void mw_time_begin(mw_rules *r, mw_batch *b);
+void mw_time_end(mw_rules *r);
+int mw_time_is_due(mw_shard *s);
+/* Nothing more will come: with `windows`, what is open ends. Then the clock ends. Timers stay: they
+ * are for the next start. */
+void mw_time_flush(mw_shard *s, int windows);
+void mw_time_open(mw_shard *s);
+void mw_time_start(mw_shard *s); /* or stops, where the version needs no ticks */
+void mw_time_close(mw_shard *s);
+
+/* keeping.c: what is kept by key, on a shard. */
+/* Ties the version's declarations to what the shard keeps under their names, makes what is new, and
+ * fills it from the last checkpoint. */
+mw_status mw_keeping_open(mw_shard *s, mw_version *v, mw_error *error);
+/* The version takes over: which windows tell when they close. */
+void mw_keeping_swap(mw_shard *s, mw_version *v);
+/* Forgets what neither this version nor the one before it declares. */
+void mw_keeping_sweep(mw_shard *s);
+void mw_keeping_free(mw_shard *s);
 
 /* delivery.c: holds of batches, positions, checkpoints. */
 void mw_delivery_hold(mw_batch *b);

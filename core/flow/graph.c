@@ -45,8 +45,9 @@ void mw_kinds_json(const mw_kinds *kinds, mw_buffer *out)
 {
     mw_buffer_text(out, "{\"sources\":[");
     for (size_t i = 0; kinds->sources[i]; i++)
-        kind_json(kinds->sources[i]->name, kinds->sources[i]->format, kinds->sources[i]->options,
-                  i == 0, out);
+        if (!kinds->sources[i]->passive)
+            kind_json(kinds->sources[i]->name, kinds->sources[i]->format,
+                      kinds->sources[i]->options, i == 0, out);
     mw_buffer_text(out, "],\"sinks\":[");
     for (size_t i = 0; kinds->sinks[i]; i++)
         kind_json(kinds->sinks[i]->name, kinds->sinks[i]->format, kinds->sinks[i]->options, i == 0,
@@ -99,6 +100,33 @@ static const char *plain_text(mw_graph *g, const char *bytes, size_t len)
     return copy;
 }
 
+static void read_time(mw_graph *g, mw_declared *d)
+{
+    const char *path = mw_config_text(d->config, "time", NULL),
+               *format = mw_config_text(d->config, "time_format", NULL);
+    d->time.path = path ? plain_text(g, path, strlen(path)) : NULL;
+    d->time.lateness_ns = mw_config_int(d->config, "lateness", 0);
+    d->time.idle_ns = mw_config_int(d->config, "idle", 10000000000);
+    mw_time_format_find(&d->time.format, format ? plain_text(g, format, strlen(format)) : NULL);
+}
+
+static void read_keeps(mw_graph *g, mw_value list)
+{
+    g->keep_count = length(list);
+    g->keeps = mw_arena_get(&g->arena, (g->keep_count + 1) * sizeof *g->keeps);
+    for (uint32_t i = 0; i < g->keep_count; i++) {
+        mw_value v = element(list, i), options = mw_json_field(v, "options");
+        g->keeps[i] =
+            (mw_kept_declared){.name = text(g, mw_json_field(v, "name")),
+                               .sort = text(g, mw_json_field(v, "sort")),
+                               .where = text(g, mw_json_field(v, "where")),
+                               .options = plain_text(g, options.text, options.len),
+                               .emits = mw_json_field(v, "emits").kind == MW_TRUE,
+                               .every_ns = (int64_t)mw_json_field(v, "every").number,
+                               .by_clock = mw_json_field(options, "by_clock").kind == MW_TRUE};
+    }
+}
+
 static void read_declared(mw_graph *g, mw_declared *d, mw_value v, const mw_kinds *kinds, int sink)
 {
     mw_value options = mw_json_field(v, "options");
@@ -108,6 +136,7 @@ static void read_declared(mw_graph *g, mw_declared *d, mw_value v, const mw_kind
     d->config = mw_config_new(options.text, options.len);
     d->options = plain_text(g, options.text, options.len);
     d->format = mw_format_find(mw_config_text(d->config, "format", "ndjson"));
+    if (!sink) read_time(g, d);
     for (size_t i = 0; sink && kinds->sinks[i]; i++)
         if (strcmp(kinds->sinks[i]->name, kind) == 0) d->sink_kind = kinds->sinks[i];
     for (size_t i = 0; !sink && kinds->sources[i]; i++)
@@ -252,6 +281,7 @@ void mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t 
     for (uint32_t i = 1; i < mw_graph_plain_sinks(g); i++)
         read_declared(g, &g->sinks[i], element(list, i - 1), kinds, 1);
     read_captures(g, mw_json_field(all, "captures"), kinds, state_folder);
+    read_keeps(g, mw_json_field(all, "keeps"));
     g->rule_names = texts(g, mw_json_field(all, "rules"), "name", &g->rule_count);
     read_trials(g, mw_json_field(all, "rules"));
     read_probation(g, mw_json_field(all, "flow"));

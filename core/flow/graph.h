@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "event/config.h"
+#include "event/time.h"
 #include "lua/trial.h"
 
 #include <moonweir/plugin.h>
@@ -22,7 +23,21 @@ typedef struct mw_declared {
     const uint32_t *captures; /* of a source: numbers of the sinks that keep what it gives */
     uint32_t capture_count;
     int replies; /* of a source, in a replay: somebody would have been answered */
+    struct {
+        const char *path; /* of the field; NULL: what comes happens when it comes */
+        mw_time_format format;
+        int64_t lateness_ns, idle_ns;
+    } time; /* of a source's events */
 } mw_declared;
+
+/* What is kept by key: a window, a state, or timers. */
+typedef struct mw_kept_declared {
+    const char *name, *sort, *where;
+    const char *options; /* as JSON: equal texts keep the same */
+    int emits;           /* a window tells when it closes */
+    int64_t every_ns;    /* a timer that sets itself: its period */
+    int by_clock;
+} mw_kept_declared;
 
 /* What a new version of the flow may not do while it is watched. */
 typedef struct mw_probation {
@@ -56,6 +71,8 @@ typedef struct mw_graph {
     mw_trial *trials; /* by rule */
     mw_probation probation;
     const char **channel_names;
+    mw_kept_declared *keeps;
+    uint32_t keep_count;
     mw_chain *chains;      /* those of the sources, then those of the channels */
     const char **warnings; /* "file:line: message" */
 } mw_graph;

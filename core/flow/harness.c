@@ -2,6 +2,7 @@
  * by the fixture. */
 #include "flow/harness.h"
 #include "flow/flow_private.h"
+#include "lua/keep.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -13,6 +14,8 @@ typedef struct harness {
     mw_rules rules;
     mw_tally tally;
     mw_source_host *sources;
+    mw_keeper **keepers;
+    int64_t watermark_ns;
     mw_batch *batch;
     mw_stream stream;
 } harness;
@@ -28,8 +31,38 @@ static void open_sources(harness *h)
                                            .format = g->sources[i].format};
 }
 
+static void close_keepers(harness *h)
+{
+    for (uint32_t i = 0; h->keepers && i < h->version.graph.keep_count; i++)
+        mw_keeper_free(h->keepers[i]);
+    free(h->keepers);
+    h->keepers = NULL;
+}
+
+/* Every fixture begins with nothing kept, and at no time. */
+static mw_status open_keepers(harness *h, mw_error *error)
+{
+    const mw_graph *g = &h->version.graph;
+    mw_status status = MW_OK;
+    close_keepers(h);
+    h->keepers = calloc(g->keep_count + 1, sizeof *h->keepers);
+    mw_assert(h->keepers != NULL);
+    for (uint32_t i = 0; i < g->keep_count && status == MW_OK; i++) {
+        const mw_kept_declared *d = &g->keeps[i];
+        status = mw_keeper_new(&h->keepers[i], d->sort, d->name, d->options, error);
+        if (status != MW_OK) break;
+        mw_view_attach(&h->rules.view, i, h->keepers[i]);
+        if (d->sort[0] == 'w') mw_window_emit(h->keepers[i]->window, d->emits);
+    }
+    h->watermark_ns = INT64_MIN;
+    for (uint32_t i = 0; i < g->source_count; i++)
+        atomic_store(&h->sources[i].progress.high_ns, INT64_MIN);
+    return status;
+}
+
 static void close_harness(harness *h)
 {
+    close_keepers(h);
     mw_stream_close(&h->stream);
     mw_batch_free(h->batch);
     free(h->sources);
@@ -87,6 +120,40 @@ static int fill_batch(harness *h, mw_source_host *source, const char *text, size
     return 1;
 }
 
+/* How far the other sources that tell the time have come. */
+static int64_t others_than(const harness *h, uint32_t index, int *timed)
+{
+    const mw_graph *g = &h->version.graph;
+    int64_t least = INT64_MAX;
+    for (uint32_t i = 0; i < g->source_count; i++) {
+        int64_t high = atomic_load(&h->sources[i].progress.high_ns);
+        *timed |= g->sources[i].time.path != NULL;
+        if (i == index || !g->sources[i].time.path || high == INT64_MIN) continue;
+        if (high - g->sources[i].time.lateness_ns < least)
+            least = high - g->sources[i].time.lateness_ns;
+    }
+    return least;
+}
+
+/* What tells the time as on a single shard (time.c). */
+static void tell_time(harness *h, uint32_t index, mw_batch *b)
+{
+    mw_view *v = &h->rules.view;
+    const mw_declared *d = &h->version.graph.sources[index];
+    int timed = 0;
+    int64_t others = others_than(h, index, &timed);
+    if (d->source_kind->passive) {
+        for (uint32_t row = 0; row < v->given; row++)
+            v->events[row].time_ns = b->time_ns,
+            v->events[row].mark_ns = timed ? h->watermark_ns : b->time_ns;
+    } else {
+        mw_time_read_rows(&h->rules, b, &h->sources[index].progress);
+    }
+    if (timed && !d->time.path && others == INT64_MAX) others = h->watermark_ns;
+    mw_view_time(v, h->watermark_ns, 1, others, b->time_ns);
+}
+
+/* push(source, text, raw, time, meta, flush) */
 static int host_push(lua_State *L)
 {
     harness *h = lua_touserdata(L, lua_upvalueindex(1));
@@ -109,7 +176,10 @@ static int host_push(lua_State *L)
     b->stream->format->split(b);
     mw_view_begin(&r->view, b, &b->arena, b->events, b->count);
     mw_prepare_project(r, index);
+    if (lua_toboolean(L, 6)) h->watermark_ns = INT64_MAX;
+    tell_time(h, index, b);
     if (h->version.graph.chains[index].count) mw_lua_run(r->lua, index, 0);
+    if (r->view.watermark_ns > h->watermark_ns) h->watermark_ns = r->view.watermark_ns;
     lua_createtable(L, (int)r->view.send_count, 0);
     for (uint32_t i = 0; i < r->view.send_count; i++) {
         if (r->view.sends[i].to == MW_TO_NOBODY || mw_send_is_to(&r->view.sends[i], MW_TO_CHANNEL))
@@ -181,6 +251,7 @@ static mw_status load(harness *h, const mw_harness_options *o, mw_error *error)
         status = mw_rules_open(&h->rules, &h->version, o->path, kinds.bytes, error);
         h->rules.view.route = NULL;
     }
+    if (status == MW_OK) status = open_keepers(h, error);
     mw_buffer_close(&kinds);
     return status;
 }
@@ -197,6 +268,7 @@ mw_status mw_harness_run(const mw_harness_options *o, mw_error *error)
     for (uint32_t i = 0; status == MW_OK && i < h->version.graph.test_count; i++) {
         mw_test_result r = {0};
         if (i) status = mw_lua_again(h->rules.lua, error);
+        if (status == MW_OK) status = open_keepers(h, error);
         if (status != MW_OK) break;
         run_fixture(h, i, &r);
         o->tell(o->self, &r);

@@ -107,6 +107,7 @@ mw_totals mw_flow_totals(const mw_flow *f)
     const mw_graph *g = &f->version->graph;
     if (!f->shard || !f->version->rules) return t;
     for (uint32_t i = 0; i < g->source_count; i++) {
+        if (g->sources[i].source_kind->passive) continue;
         t.in += sum_sources(f, i, source_events);
         t.bytes_in += sum_sources(f, i, source_bytes);
         t.lag_bytes += sum_sources(f, i, source_lag);
@@ -131,7 +132,8 @@ static void sources(const mw_flow *f, mw_buffer *out, const char *name, const ch
 {
     head(out, name, type, help);
     for (uint32_t i = 0; i < f->version->graph.source_count; i++)
-        mw_buffer_format(out, "%s{source=\"%s\"} %llu\n", name, f->version->graph.sources[i].name,
+        if (!f->version->graph.sources[i].source_kind->passive)
+            mw_buffer_format(out, "%s{source=\"%s\"} %llu\n", name, f->version->graph.sources[i].name,
                          (unsigned long long)sum_sources(f, i, read));
 }
 

@@ -1,13 +1,13 @@
 /* prepare.c: the first work on a batch: its frames become events, the fields that rules read are
  * projected, what is no valid event becomes a dead letter; then its first stage runs here or goes
  * to the shards that own the keys. */
-#include "base/hash.h"
 #include "flow/flow_private.h"
 #include "flow/watchdog.h"
+#include "state/key.h"
 
 #include <string.h>
 
-static void reject(mw_rules *r, uint32_t row, const char *why, size_t len)
+void mw_prepare_reject(mw_rules *r, uint32_t row, const char *why, size_t len)
 {
     mw_view *v = &r->view;
     if (v->send_count == v->send_room) mw_view_grow(v);
@@ -30,7 +30,7 @@ static void project_one(mw_rules *r, mw_projector *p, uint32_t row)
     char why[200];
     int n = snprintf(why, sizeof why, "not valid JSON: %s, at byte %zu of the event", fault.what,
                      fault.at);
-    reject(r, row, why, (size_t)n);
+    mw_prepare_reject(r, row, why, (size_t)n);
 }
 
 void mw_prepare_project(mw_rules *r, uint32_t source)
@@ -51,21 +51,15 @@ void mw_prepare_project(mw_rules *r, uint32_t source)
     if (row < v->given) project_one(r, p, row);
 }
 
-enum { KEY_GROUPS = 256 };
-
 unsigned mw_prepare_owner(mw_rules *r, uint32_t chain, uint32_t stage, uint32_t row)
 {
     const mw_stage *st = &r->version->graph.chains[chain].stages[stage];
     const mw_view *v = &r->view;
-    uint64_t h = 0;
-    if (st->by_function) h = v->hashes[row];
-    for (uint32_t i = 0; i < st->by_count; i++) {
-        uint64_t parts[2] = {
-            h, mw_json_hash(
-                   &v->slots[(size_t)row * v->stride + (size_t)r->key_paths[chain][stage][i]])};
-        h = mw_hash(parts, sizeof parts);
-    }
-    return (unsigned)(h % KEY_GROUPS * r->version->shards / KEY_GROUPS);
+    if (st->by_function) return mw_key_shard(v->hashes[row], r->version->shards);
+    const mw_value *values[st->by_count + 1];
+    for (uint32_t i = 0; i < st->by_count; i++)
+        values[i] = &v->slots[(size_t)row * v->stride + (size_t)r->key_paths[chain][stage][i]];
+    return mw_key_shard(mw_key_hash(values, st->by_count), r->version->shards);
 }
 
 static void reject_quarantined(mw_rules *r, const mw_watchdog *w)
@@ -75,7 +69,7 @@ static void reject_quarantined(mw_rules *r, const mw_watchdog *w)
     for (uint32_t row = 0; row < r->view.given; row++) {
         const mw_event *e = &r->view.events[row];
         if (!e->dead && mw_watchdog_is_quarantined(w, e->raw, e->raw_len))
-            reject(r, row, why, sizeof why - 1);
+            mw_prepare_reject(r, row, why, sizeof why - 1);
     }
 }
 
@@ -92,9 +86,10 @@ void mw_prepare(mw_shard *s, mw_batch *b)
     mw_batch_expect_replies(b);
     if (r->version->graph.sources[b->source].capture_count) mw_capture_batch(s, b, spread);
     mw_view_begin(&r->view, b, &b->arena, b->events, b->count);
-    if (b->reject) reject(r, 0, b->reject, strlen(b->reject));
+    if (b->reject) mw_prepare_reject(r, 0, b->reject, strlen(b->reject));
     if (mw_watchdog_has_quarantine(watchdog)) reject_quarantined(r, watchdog);
     mw_prepare_project(r, b->source);
+    mw_time_of_batch(s, r, b);
     int keyed = chain->count && (chain->stages[0].by_count || chain->stages[0].by_function);
     if (keyed && s->flow->shards > 1)
         mw_run_hand_out(r, b, b->source, 0, spread || chain->count > 1);

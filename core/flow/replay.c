@@ -115,7 +115,8 @@ static void end_all(player *p)
     uv_idle_stop(&p->idle);
     p->ended = 1;
     for (uint32_t i = 0; i < v->graph.source_count; i++)
-        mw_source_finished(&v->sources[i * v->shards]->source);
+        if (!v->graph.sources[i].source_kind->passive)
+            mw_source_finished(&v->sources[i * v->shards]->source);
 }
 
 static void leave_out(player *p)
@@ -408,6 +409,7 @@ static const mw_sink_kind notes_kind = {
 void mw_replay_substitute(mw_graph *g, const mw_replay *r)
 {
     for (uint32_t i = 0; i < g->source_count; i++) {
+        if (g->sources[i].source_kind->passive) continue;
         g->sources[i].replies = strcmp(g->sources[i].source_kind->name, "http") == 0;
         g->sources[i].source_kind = &player_kind;
         g->sources[i].capture_count = 0;

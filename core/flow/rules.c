@@ -67,11 +67,17 @@ static void open_view(mw_rules *r)
     r->view.alive = tell_alive;
     r->view.counts = calloc(g->rule_count + 1, sizeof *r->view.counts);
     r->projectors = calloc(g->source_count + 1, sizeof *r->projectors);
+    r->time_paths = calloc(g->source_count + 1, sizeof *r->time_paths);
     r->counters = calloc(g->rule_count + 1, sizeof *r->counters);
     r->list_counts = calloc(g->sink_count, sizeof *r->list_counts);
     r->lists = calloc(g->sink_count, sizeof *r->lists);
+    mw_assert(r->time_paths != NULL);
     mw_assert(r->view.counts && r->projectors && r->counters && r->list_counts && r->lists);
-    for (uint32_t i = 0; i < g->source_count; i++) r->projectors[i] = mw_projector_new(&r->paths);
+    for (uint32_t i = 0; i < g->source_count; i++) {
+        r->projectors[i] = mw_projector_new(&r->paths);
+        r->time_paths[i] = g->sources[i].time.path ? learn_path(&r->paths, g->sources[i].time.path)
+                                                   : MW_PATH_ROOT;
+    }
     r->view.trials = mw_trials_new(g->trials, g->rule_count);
     r->view.tried = mw_trials_tried(r->view.trials);
     r->view.compared = mw_trials_compared(r->view.trials);
@@ -109,6 +115,7 @@ void mw_rules_close(mw_rules *r)
     free(r->key_paths);
     free(r->stage_orders);
     free(r->projectors);
+    free(r->time_paths);
     free(r->list_counts);
     free(r->lists);
     mw_lua_free(r->lua);

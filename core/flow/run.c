@@ -104,8 +104,10 @@ void mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int o
     if (r->version->graph.chains[chain].count) {
         int64_t began_ns = mw_clock_steady_ns();
         r->shard->running = &r->view;
+        mw_time_begin(r, b);
         mw_lua_run(r->lua, chain, stage);
         r->shard->running = NULL;
+        mw_time_end(r);
         mw_count(&tally->rule_ns, (uint64_t)(mw_clock_steady_ns() - began_ns));
     }
     mw_count(&tally->decided, r->view.given);

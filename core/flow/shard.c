@@ -143,6 +143,7 @@ static void stop(mw_shard *s)
     uv_close((uv_handle_t *)&s->idle, NULL);
     uv_close((uv_handle_t *)&s->tick, NULL);
     uv_close((uv_handle_t *)&s->beat, NULL);
+    mw_time_close(s);
     mw_watchdog_leave(s->flow->options.watchdog, s->index);
     mw_post_close(s->flow->post, s->index);
 }
@@ -160,6 +161,7 @@ static void start_all(mw_shard *s)
 {
     for (mw_source_host *h = s->sources; h; h = h->next)
         if (h->open) mw_source_host_start(h);
+    mw_time_start(s);
 }
 
 static void on_order(mw_shard *s, mw_message m)
@@ -170,7 +172,10 @@ static void on_order(mw_shard *s, mw_message m)
         break;
     case MW_MSG_DRAIN:
         for (mw_source_host *h = s->sources; h; h = h->next)
-            if (h->open) mw_source_host_drain(h);
+            if (h->open && !h->source.kind->passive) mw_source_host_drain(h);
+        break;
+    case MW_MSG_FLUSH:
+        mw_time_flush(s, (int)m.target);
         break;
     case MW_MSG_HURRY:
         for (mw_sink_host *h = s->sinks; h; h = h->next)
@@ -245,7 +250,9 @@ static mw_status open_first(mw_shard *s)
     mw_status status =
         mw_rules_open(&v->rules[s->index], v, f->options.path, f->kinds_json.bytes, &s->error);
     s->version = v;
-    return status == MW_OK ? mw_swap_open(s, v, &s->error) : status;
+    if (status == MW_OK) status = mw_swap_open(s, v, &s->error);
+    if (status == MW_OK) mw_keeping_swap(s, v);
+    return status;
 }
 
 static void free_hosts(mw_shard *s)
@@ -278,6 +285,7 @@ static void shard_main(void *arg)
     s->check.data = s->idle.data = s->tick.data = s;
     uv_check_start(&s->check, on_check);
     open_beat(s);
+    mw_time_open(s);
     mw_status status = open_first(s);
     mw_post_open(s->flow->post, s->index, &s->loop, on_message, s);
     mw_shard_report(s, MW_MSG_READY, status != MW_OK, s);
@@ -288,6 +296,8 @@ static void shard_main(void *arg)
 void mw_shard_free(mw_shard *s)
 {
     free_hosts(s);
+    mw_keeping_free(s);
+    free(s->progress);
 }
 
 void mw_shard_open(mw_shard *s, mw_flow *flow, unsigned index)

@@ -104,6 +104,7 @@ void mw_source_host_drain(mw_source_host *h)
 
 void mw_source_host_close(mw_source_host *h)
 {
+    mw_time_forget(h);
     h->source.kind->close(&h->source);
     h->open = 0;
 }
@@ -186,6 +187,7 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
     b->version = h->version, b->source = h->index;
     b->partition = p;
     b->sequence = h->sequence++;
+    mw_time_note(h, b);
     b->done = 0, b->after = NULL;
     if (!b->time_ns) b->time_ns = mw_clock_wall_ns();
     memset(b->block + b->len, 0, MW_JSON_PADDING);

@@ -20,6 +20,7 @@ mw_status mw_swap_open(mw_shard *s, mw_version *v, mw_error *error)
 {
     mw_status status = MW_OK;
     v->rules[s->index].shard = s;
+    status = mw_keeping_open(s, v, error);
     for (uint32_t i = 0; i < v->graph.sink_count && status == MW_OK; i++) {
         mw_sink_host *h = v->sinks[i];
         if (h->shard != s || h->open || h->origin != v) continue;
@@ -261,8 +262,10 @@ void mw_swap_now(mw_shard *s, mw_version *v)
     carry_counts(before, rules);
     begin_stages(rules);
     s->version = v, s->next = NULL;
+    mw_keeping_swap(s, v);
     swap_sinks(s, before->version, v);
     start_sources(s, v);
+    mw_time_start(s);
     release_held(s);
     int64_t ended_ns = mw_clock_steady_ns();
     atomic_store(&s->swap_ns, (uint64_t)(ended_ns - began_ns));
@@ -273,6 +276,7 @@ void mw_swap_now(mw_shard *s, mw_version *v)
 void mw_swap_retire(mw_shard *s, mw_version *v)
 {
     mw_rules_close(&v->rules[s->index]);
+    mw_keeping_sweep(s);
     for (mw_sink_host *h = s->sinks; h; h = h->next) {
         mw_sink_host_forget(h, s->version, s->next);
         h->released |= h->phase != MW_SINK_OPEN && h->version == v;

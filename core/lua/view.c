@@ -34,6 +34,9 @@ void mw_view_close(mw_view *v)
     mw_buffer_close(&v->keys);
     mw_buffer_close(&v->dead);
     mw_buffer_close(&v->json);
+    mw_buffer_close(&v->key_bytes);
+    free(v->uses);
+    free(v->given_values);
 }
 
 /* Slots for `rows` rows; what is there stays. */
@@ -56,7 +59,7 @@ void mw_view_begin(mw_view *v, mw_batch *b, mw_arena *arena, mw_event *events, u
     v->count = v->given = count;
     v->row = 0, v->pending = 0, v->send_count = 0, v->rule = 0, v->overlaid = 0;
     v->stride = (uint32_t)v->paths->count;
-    v->now = (double)b->time_ns / 1e9;
+    v->now = 0, v->due = INT64_MAX;
     reserve_slots(v, count);
     if (!v->send_room) mw_view_grow(v);
 }

@@ -16,6 +16,7 @@
 #include "event/paths.h"
 #include "lua/trial.h"
 #include "lua/when.h"
+#include "state/window.h"
 
 /* Whom a line of the journal is for: a sink by number, or one of these (added to a channel's number
  * where it says so). */
@@ -46,6 +47,8 @@ typedef struct mw_rule_count {
     double events, filtered, failed, sent;
 } mw_rule_count;
 
+typedef struct mw_use mw_use;
+
 typedef struct mw_view {
     /* the part that Lua knows */
     uint32_t generation; /* of the run: a handle of another is stale */
@@ -68,9 +71,13 @@ typedef struct mw_view {
     uint32_t *matched; /* result of mw_view_match */
     int32_t *tried;    /* by rule on trial: the row that it ran over */
     double *compared;  /* by rule on trial: on how many events */
-    double now;        /* seconds since 1970: the time of the batch */
+    double now;        /* seconds since 1970, while what is due runs; 0: the event's time counts */
     mw_buffer out;     /* where Lua writes JSON */
     mw_value found;    /* result of mw_view_find */
+    double *numbers;   /* of the window that was asked last */
+    mw_window_result *results;
+    mw_value key;
+    int64_t due; /* an event whose mark is not before it: something is due first */
     /* the rest is C's */
     mw_batch *batch;
     mw_trials *trials; /* or NULL */
@@ -85,6 +92,13 @@ typedef struct mw_view {
     mw_buffer edits, keys, dead;
     mw_buffer json; /* the encoder's */
     uint32_t edit_count;
+    /* what is kept by key (lua/keep.h) */
+    mw_use *uses;
+    uint32_t use_count, shard, due_left, given_room;
+    mw_value *given_values;
+    mw_buffer key_bytes;
+    int by_row;
+    int64_t watermark_ns, others_ns, clock_ns, now_ns;
     void *host; /* the shard */
     int (*route)(void *host, struct mw_view *view, uint32_t row, uint32_t channel);
     void (*dead_letter)(void *host, struct mw_view *view, mw_buffer *out, uint32_t row,

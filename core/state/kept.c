@@ -14,10 +14,11 @@ static int has_text(uint32_t kind)
 static void set_text(mw_kept *k, uint32_t kind, const char *text, size_t len)
 {
     k->kind = kind, k->len = (uint32_t)len;
-    k->text = malloc(len + 1);
+    size_t padding = kind == MW_OBJECT || kind == MW_ARRAY ? MW_JSON_PADDING : 1;
+    k->text = malloc(len + padding);
     mw_assert(k->text != NULL);
     memcpy(k->text, text, len);
-    k->text[len] = 0;
+    memset(k->text + len, 0, padding);
 }
 
 void mw_kept_set(mw_kept *k, const mw_value *v)

@@ -16,6 +16,11 @@ uint64_t mw_key_hash(const mw_value *const *values, uint32_t count)
     return h;
 }
 
+uint64_t mw_key_of_text(const char *text, size_t len)
+{
+    return fold(0, mw_hash(text, len));
+}
+
 /* Kind and bytes of one value. Zero is one number, whatever its sign. */
 static mw_key_fault part_of(const mw_value *v, mw_buffer *scratch, double *number, uint32_t *kind,
                             const char **bytes, uint32_t *len)

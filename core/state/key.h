@@ -44,7 +44,9 @@ mw_key_fault mw_key_make(mw_key *k, const mw_value *const *values, uint32_t coun
                          mw_buffer *scratch, uint32_t *at);
 /* Appends the key as JSON: a value, or a list of them. */
 void mw_key_json(uint32_t kind, const char *bytes, uint32_t len, mw_buffer *out);
-/* A key again, from its canonical form. */
+/* The hash of a key that is one text. */
+uint64_t mw_key_of_text(const char *text, size_t len);
+/* The hash of a key again, from its canonical form. */
 uint64_t mw_key_rehash(uint32_t kind, const char *bytes, uint32_t len);
 
 static inline unsigned mw_key_group(uint64_t hash)

@@ -415,6 +415,11 @@ mw_entries *mw_window_entries(mw_window *w)
     return w->entries;
 }
 
+void mw_window_emit(mw_window *w, int emits)
+{
+    w->emits = emits;
+}
+
 uint32_t mw_window_key_parts(const mw_window *w)
 {
     return w->key_parts;

@@ -45,6 +45,8 @@ typedef struct mw_window_result {
  * keep (see scripts/moonweir/window.lua). MW_CONFIG: it cannot be. */
 mw_status mw_window_new(mw_window **window, const char *json, size_t len, mw_error *error);
 void mw_window_free(mw_window *w);
+/* Whether windows that close are told of. */
+void mw_window_emit(mw_window *w, int emits);
 mw_entries *mw_window_entries(mw_window *w);
 uint32_t mw_window_key_parts(const mw_window *w);
 uint32_t mw_window_inputs(const mw_window *w);

@@ -159,7 +159,9 @@ static int go_on(mw_window *w, uint32_t *most)
 
 int mw_window_close_next(mw_window *w, int64_t watermark_ns, uint32_t most)
 {
+    const int at_end = watermark_ns == INT64_MAX;
     w->epoch++;
+    if (at_end) watermark_ns--; /* what never is due stays so */
     if (w->gap_ns) return mw_session_close_next(w, watermark_ns, most);
     for (;;) {
         int removes, found = go_on(w, &most);
@@ -174,7 +176,8 @@ int mw_window_close_next(mw_window *w, int64_t watermark_ns, uint32_t most)
     }
     for (uint32_t i = 0; i < w->ring_count; i++) {
         mw_ring *r = &w->rings[i];
-        if (watermark_ns > r->closed_until) r->closed_until = watermark_ns;
+        if (watermark_ns > r->closed_until && !at_end)
+            r->closed_until = watermark_ns; /* at the end of all input more may come one day */
     }
     return 0;
 }

@@ -5,10 +5,11 @@ local ffi = require "ffi"
 
 ffi.cdef [[
 typedef struct { double number; const char *text; int32_t len; int32_t kind; } mw_value;
-typedef struct { const char *text; const char *raw; int32_t len, raw_len, origin, dead; } mw_event;
+typedef struct { const char *text; const char *raw; int32_t len, raw_len, origin, dead; int64_t time, mark; } mw_event;
 typedef struct { const char *text; const char *options; int32_t len, options_len, to, row, rule, http_status; } mw_send;
 typedef struct { double events, filtered, failed, sent; } mw_rule_count;
 typedef struct { char *bytes; size_t len, room; } mw_buffer;
+typedef struct { double start, finish, epoch, pane; int32_t id, span, correction; } mw_window_result;
 typedef struct {
   int32_t generation, count, given, row, stride, send_count, send_room, rule, pending, shards, overlaid;
   mw_value *slots, *values;
@@ -22,6 +23,10 @@ typedef struct {
   double now;
   mw_buffer out;
   mw_value found;
+  double *numbers;
+  mw_window_result *results;
+  mw_value key;
+  int64_t due;
 } mw_view;
 typedef struct mw_when mw_when;
 
@@ -59,7 +64,7 @@ void mw_view_put_boolean(mw_view *v, const char *name, size_t name_len, bool val
 void mw_view_put_end(mw_view *v);
 mw_value mw_json_value(const char *text, size_t len);
 int mw_json_check(const char *text, size_t len);
-uint64_t mw_hash(const void *bytes, size_t len);
+uint64_t mw_key_of_text(const char *text, size_t len);
 ]]
 
 local M = {}

@@ -6,9 +6,13 @@ local encode = require "moonweir.encode"
 local options = require "moonweir.options"
 local rules = require "moonweir.rules"
 local budget = require "moonweir.budget"
+local aggregates = require "moonweir.aggregates"
+local window = require "moonweir.window"
+local state = require "moonweir.state"
+local timer = require "moonweir.timer"
 local C, ffi, R = core.C, core.ffi, core.view()
-local setmetatable, getmetatable, type, error, tostring =
-  setmetatable, getmetatable, type, error, tostring
+local setmetatable, getmetatable, type, error, tostring, tonumber =
+  setmetatable, getmetatable, type, error, tostring, tonumber
 local Event = event.Event
 
 local M = {}
@@ -22,6 +26,25 @@ local SOURCE_OPTIONS = {
     doc = "csv: names of the fields, where no header names them",
   },
   { name = "limit", type = "size", fallback = "16MiB", doc = "largest event" },
+  { name = "time", type = "text", doc = "field that says when the event happened; without it: when it came" },
+  {
+    name = "time_format",
+    type = "text",
+    fallback = "auto",
+    doc = "auto, s, ms, us, ns, rfc3339, syslog, or a pattern of strptime",
+  },
+  {
+    name = "lateness",
+    type = "duration",
+    fallback = "0s",
+    doc = "how much later than others an event may come",
+  },
+  {
+    name = "idle",
+    type = "duration",
+    fallback = "10s",
+    doc = "a partition that gives nothing for so long does not hold time back",
+  },
   {
     name = "in_flight",
     type = "size",
@@ -60,9 +83,11 @@ function M.new(kinds, env)
     channels = {},
     tests = {},
     captures = {},
+    keeps = {},
     dead = nil,
   }
-  local names = { sink = { ["dead-letters"] = "the router" } }
+  local names =
+    { sink = { ["dead-letters"] = "the router" }, source = { ["router-clock"] = "the router" } }
   local mw = {}
 
   local function where(level)
@@ -395,8 +420,44 @@ function M.new(kinds, env)
     return #t
   end
 
-  --- Seconds since 1970 of the event that is worked on.
-  function mw.now() return R.now end
+  --- Seconds since 1970 of the event that is worked on, or of what is due.
+  function mw.now()
+    local now = R.now
+    if now ~= 0 then return now end
+    return tonumber(R.events[R.row].time) / 1e9
+  end
+
+  -- what is kept by key
+
+  local kit = { name_of = name_of, table_of = table_of, handle_of = handle_of }
+
+  --- Notes a declaration that keeps something. `settings` is what decides whether a reload keeps it.
+  function kit.keep(sort, name, settings, level)
+    local declared = {
+      name = name,
+      sort = sort,
+      options = settings,
+      index = #d.keeps,
+      where = where(level),
+    }
+    d.keeps[#d.keeps + 1] = declared
+    return declared
+  end
+
+  --- A function that is called when something of `declared` is due, with what `read` gives; for
+  --- metrics and dead letters it is a rule.
+  function kit.handler(declared, name, fn, read, level)
+    name_of("rule", name, level + 1)
+    local rule =
+      { name = name, from = {}, fn = fn, number = #d.rules, where = where(level + 1), read = read }
+    d.rules[#d.rules + 1] = rule
+    declared.rule = rule
+  end
+
+  aggregates.open(mw)
+  window.open(mw, d, kit)
+  state.open(mw, d, kit)
+  timer.open(mw, d, kit)
 
   function mw.reply(e, body, status)
     if getmetatable(e) ~= Event then
@@ -487,6 +548,26 @@ function M.new(kinds, env)
     "dead_letters",
     "capture",
     "version",
+    "window",
+    "state",
+    "timer",
+    "every",
+    "count",
+    "rate",
+    "sum",
+    "min",
+    "max",
+    "mean",
+    "variance",
+    "ewma",
+    "distinct",
+    "quantile",
+    "first",
+    "last",
+    "top",
+    "histogram",
+    "collect",
+    "seen",
   }
   setmetatable(mw, {
     __index = function(_, k)

@@ -12,6 +12,7 @@
 local core = require "moonweir.core"
 local event = require "moonweir.event"
 local budget = require "moonweir.budget"
+local encode = require "moonweir.encode"
 local C, R = core.C, core.view()
 
 local M = {}
@@ -286,12 +287,16 @@ local function settler(rules)
   return compile("return function(row, first)" .. text .. "\nend", {}, { settle = settle })
 end
 
+--- What is due before a row, in a flow that keeps something.
+local ADVANCE = "if R.events[row].mark >= R.due then extra.advance(row) end"
+
 local LOOP = [[
   return function()
     local generation = R.generation
     for row = R.row, R.given - 1 do
       if R.events[row].dead == 0 then
         R.row, R.values = row, R.slots + row * R.stride
+        %s
         local first = R.send_count
         %s
         if R.pending > 0 then extra.deliver(row, first) end
@@ -305,6 +310,7 @@ local ONCE = [[
     local generation, row = R.generation, R.row
     if R.events[row].dead == 0 then
       R.values = R.slots + row * R.stride
+      %s
       local first = R.send_count
       %s
       if R.pending > 0 then extra.deliver(row, first) end
@@ -314,14 +320,16 @@ local ONCE = [[
 --- The drivers of a list of rules: over the rows of the current run from R.row on, and over R.row
 --- alone.
 ---@param rules { fn: function, number: integer, when: table? }[]
+---@param advance fun(row: integer)?  runs what is due before a row
 ---@return function many, function one
-local function driver(rules)
+local function driver(rules, advance)
   local list = segments(rules)
-  local extra = { deliver = deliver, settle = settle }
+  local extra = { deliver = deliver, settle = settle, advance = advance }
+  local advance_text = advance and ADVANCE or ""
   if #list == 1 and not list[1].index then
     local calls = calls_text(list[1].rules) .. settle_text(rules)
-    return compile(LOOP:format(calls), list[1].rules, extra),
-      compile(ONCE:format(calls), list[1].rules, extra)
+    return compile(LOOP:format(advance_text, calls), list[1].rules, extra),
+      compile(ONCE:format(advance_text, calls), list[1].rules, extra)
   end
   -- the loop itself is not compiled, so what it does with the view is in functions that are
   local run = row_function(rules)
@@ -330,6 +338,7 @@ local function driver(rules)
     R.row, R.values = row, R.slots + row * R.stride
     return R.send_count
   end
+  local function is_due(row) return R.events[row].mark >= R.due end
   local function bounds() return R.row, R.given - 1 end
   local function pending() return R.pending > 0 end
   local settle_row = settler(rules)
@@ -337,6 +346,10 @@ local function driver(rules)
     local first, last = bounds()
     for row = first, last do
       local mark = begin(row)
+      if mark and advance and is_due(row) then
+        advance(row)
+        mark = R.send_count
+      end
       if mark then
         run(row)
         if settle_row then settle_row(row, mark) end
@@ -348,16 +361,62 @@ local function driver(rules)
   return many, many
 end
 
+--- A function that runs what is due before a row: windows that close, timers that fire, one after
+--- the other. Nil where nothing ever is.
+local function advancer(keeps)
+  if #keeps == 0 then return nil end
+  local B = budget.table
+  --- The event of its dead letter is what it was called with.
+  local function failed(row, rule, mark, what, why)
+    local ok = pcall(encode.table, what)
+    if ok and R.send_count < R.send_room then
+      local line = R.sends[R.send_count]
+      line.text, line.len, line.row, line.to = C.mw_view_keep(R), R.out.len, row, core.TO_NOBODY
+      row = C.mw_view_derive(R, R.send_count)
+    end
+    fail(row, rule, mark, why)
+  end
+  local run = {}
+  for i, kept in ipairs(keeps) do
+    local rule = kept.rule
+    run[i] = rule
+      and function(row)
+        local mark, c, number = R.send_count, R.counts[rule.number], rule.number
+        R.rule, R.overlaid, B[1], B[2], B[3] = number, 0, budget.FIRST, budget.FIRST, 0
+        c.events = c.events + 1
+        local what = rule.read()
+        local ok, why = pcall(rule.fn, what)
+        if not ok then
+          failed(row, number, mark, what, why)
+        elseif R.send_count == mark then
+          c.filtered = c.filtered + 1
+        end
+        if R.pending > 0 then
+          deliver(row, mark)
+          R.row, R.values = row, R.slots + row * R.stride
+        end
+      end
+  end
+  return function(row)
+    while true do
+      local index = C.mw_view_next_due(R, row)
+      if index < 0 then return end
+      run[index + 1](row)
+    end
+  end
+end
+
 --- Makes the drivers of all chains.
 ---@param chains { rules: table[] }[][]  by chain (sources, then channels), then stage
 ---@param sources integer                how many of the chains are sources
+---@param keeps table[]                  what the flow keeps by key
 ---@return function[][] drivers by chain, then two a stage: for many rows and for one
-function M.build(chains, sources)
-  local drivers = {}
+function M.build(chains, sources, keeps)
+  local drivers, advance = {}, advancer(keeps)
   for i, stages in ipairs(chains) do
     drivers[i] = {}
     for j, stage in ipairs(stages) do
-      drivers[i][2 * j - 1], drivers[i][2 * j] = driver(stage.rules)
+      drivers[i][2 * j - 1], drivers[i][2 * j] = driver(stage.rules, advance)
     end
     if i > sources then
       local all = {}

@@ -47,6 +47,25 @@ function M.chains(d, merge)
   return chains
 end
 
+--- A flow that keeps something gets a source of the router's own, whose events are for what is due
+--- when nothing else comes. Its rule does nothing: what is due runs before it.
+function M.add_clock(d)
+  if #d.keeps == 0 then return end
+  d.sources[#d.sources + 1] = {
+    name = "router-clock",
+    kind = "router-clock",
+    options = { format = "ndjson" },
+    where = "the router",
+  }
+  d.rules[#d.rules + 1] = {
+    name = "router-clock",
+    from = { { sort = "source", index = #d.sources, name = "router-clock" } },
+    fn = function() end,
+    number = #d.rules,
+    where = "the router",
+  }
+end
+
 --- Things that are allowed and probably not meant: a list of { where, message }.
 function M.lint(d)
   local found = {}
@@ -102,8 +121,20 @@ function M.plain(d, chains)
     end
     list(plain_chains[i])
   end
+  local keeps = {}
+  for i, k in ipairs(d.keeps) do
+    keeps[i] = {
+      name = k.name,
+      sort = k.sort,
+      where = k.where,
+      options = k.options,
+      emits = k.emits,
+      every = k.every,
+    }
+  end
   return {
     flow = d.flow,
+    keeps = list(keeps),
     dead = d.dead,
     sources = list(d.sources),
     sinks = list(d.sinks),

@@ -136,6 +136,22 @@ local readers = {
   end,
 }
 
+--- Only options of these names are given.
+function M.only(what, given, names, level)
+  for k in pairs(given) do
+    local known = false
+    for _, name in ipairs(names) do
+      known = known or k == name
+    end
+    if not known then
+      error(
+        what .. ": there is no option '" .. tostring(k) .. "'" .. M.suggest(tostring(k), names),
+        level + 1
+      )
+    end
+  end
+end
+
 --- Checks options against a list of { name=, type=, fallback=, choices=, inside= } and returns them
 --- resolved, fallbacks included. Errors are raised `level` levels up, beginning with `what`
 --- ("source 'orders'").

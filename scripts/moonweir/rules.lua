@@ -113,22 +113,7 @@ end
 ---@param d table  what was declared so far
 function M.read(name, given, fn, d, level)
   local what = "rule '" .. name .. "'"
-  for k in pairs(given) do
-    local known = false
-    for _, option in ipairs(KNOWN) do
-      known = known or k == option
-    end
-    if not known then
-      error(
-        what
-          .. ": there is no option '"
-          .. tostring(k)
-          .. "'"
-          .. options.suggest(tostring(k), KNOWN),
-        level + 1
-      )
-    end
-  end
+  options.only(what, given, KNOWN, level + 1)
   if type(fn) ~= "function" then
     error(what .. ": the third argument is the function to call, not " .. tostring(fn), level + 1)
   end

@@ -74,6 +74,7 @@ local function declare_all()
   load_text(text, flow_path, environment)()
   sandbox.loading = false
   if #d.sources == 0 then error(flow_path .. ":1: the flow declares no source", 0) end
+  graph.add_clock(d)
   trial.resolve(d)
   for _, rule in ipairs(d.rules) do
     budget.limits[rule.number] = rule.timeout
@@ -104,7 +105,12 @@ end
 
 --- Makes the drivers. After load; on a shard that will run them.
 ---@return function[][] drivers by chain and stage
-function M.build() return driver.build(chains, #declared.sources) end
+function M.build()
+  for _, kept in ipairs(declared.keeps) do
+    if kept.bind then kept.bind() end
+  end
+  return driver.build(chains, #declared.sources, declared.keeps)
+end
 
 --- Functions that leave the hash of each row's key in R.hashes, for stages whose `by` is a
 --- function.
@@ -128,7 +134,7 @@ function M.keyers()
                 key = ""
               end
               key = tostring(key)
-              R.hashes[row] = C.mw_hash(key, #key)
+              R.hashes[row] = C.mw_key_of_text(key, #key)
             end
           end
         or false

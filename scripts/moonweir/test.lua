@@ -78,8 +78,12 @@ function Test:push(source, e, meta)
   local h = name_of(self, source, "source", 2)
   local raw = type(e) == "string"
   local members = meta and "," .. encode.encode_text(meta):sub(2, -2) or ""
-  local lines =
-    self.host_push(h.index - 1, raw and e or encode.encode_text(e), raw, self.time, members)
+  self:give(h.index - 1, raw and e or encode.encode_text(e), raw, members)
+end
+
+--- The router's own: what came of a text is taken.
+function Test:give(index, text, raw, members, flush)
+  local lines = self.host_push(index, text, raw, self.time, members, flush)
   for _, line in ipairs(lines) do
     if line.to == "sink" then
       take(self, line.name, (event.decode_text(line.text)))
@@ -92,17 +96,28 @@ function Test:push(source, e, meta)
   end
 end
 
+--- Time passes without an event: what is due happens. Where the flow's sources have a time field,
+--- event time comes with the events only, and the clock's time is what passes.
+local function tick(self, flush)
+  if self.clock then self:give(self.clock, "{}", false, "", flush) end
+end
+
 --- The time of the events that are pushed from now on: seconds since 1970.
 function Test:at(seconds)
   if type(seconds) ~= "number" then error("t:at wants seconds since 1970", 2) end
   self.time = seconds
+  tick(self)
 end
+
+--- All input has ended: windows that are open close.
+function Test:finish() tick(self, true) end
 
 --- Moves that time on: "10s", or seconds. It begins at 1700000000.
 function Test:advance(duration)
   local ns, expected = options.duration(duration)
   if not ns then error("t:advance wants " .. expected, 2) end
   self.time = self.time + ns / 1e9
+  tick(self)
 end
 
 --- Answers what a sink sends out from now on by a status, or by one after the other: 4xx refuses
@@ -263,6 +278,7 @@ function M.run(index, host_push)
   local t = setmetatable({
     handles = declared.handles,
     host_push = host_push,
+    clock = #declared.keeps > 0 and #declared.sources - 1 or nil,
     time = 1700000000,
     by_sink = {},
     answers = {},

@@ -32,6 +32,7 @@ typedef struct mw_source_kind {
     int spread; /* its batches are large: they are dealt out to all shards, and what comes of them
                  * is put back in their order */
     const char *format; /* what `format` is when the flow does not say; NULL: "ndjson" */
+    int passive;        /* the router's own: it counts for nothing, and ends when all others have */
     mw_status (*open)(mw_source *s, mw_error *error);
     void (*start)(mw_source *s);
     /* Too much is in flight: read nothing more until resume. A batch that is already filled may

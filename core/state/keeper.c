@@ -1,0 +1,101 @@
+/* keeper.c: see keeper.h. */
+#include "state/keeper.h"
+#include "event/json.h"
+#include "state/records.h"
+#include "state/timers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t duration(mw_value options, const char *name)
+{
+    return (int64_t)mw_json_field(options, name).number;
+}
+
+mw_status mw_keeper_new(mw_keeper **keeper, const char *sort, const char *name, const char *options,
+                        mw_error *error)
+{
+    mw_keeper *k = calloc(1, sizeof *k);
+    mw_assert(k != NULL);
+    size_t len = strlen(options);
+    mw_buffer text = {0};
+    mw_buffer_append(&text, options, len);
+    memset(mw_buffer_reserve(&text, MW_JSON_PADDING), 0, MW_JSON_PADDING);
+    mw_value all = mw_json_value(text.bytes, len);
+    mw_status status = MW_OK;
+    if (strcmp(sort, "window") == 0) {
+        k->kind = MW_KEEPS_WINDOW;
+        status = mw_window_new(&k->window, text.bytes, len, error);
+    } else if (strcmp(sort, "state") == 0) {
+        k->kind = MW_KEEPS_RECORDS;
+        k->records = mw_records_new(duration(all, "ttl"));
+    } else {
+        k->kind = MW_KEEPS_TIMERS;
+        k->timers = mw_timers_new(mw_json_field(all, "by_clock").kind == MW_TRUE);
+    }
+    mw_buffer_close(&text);
+    mw_buffer full = {0};
+    mw_buffer_format(&full, "%s/%s", sort, name);
+    k->name = full.bytes;
+    k->options = strdup(options);
+    mw_assert(k->options != NULL);
+    if (status != MW_OK) {
+        mw_keeper_free(k);
+        return status;
+    }
+    *keeper = k;
+    return MW_OK;
+}
+
+void mw_keeper_free(mw_keeper *k)
+{
+    if (!k) return;
+    if (k->kind == MW_KEEPS_WINDOW) mw_window_free(k->window);
+    else if (k->kind == MW_KEEPS_RECORDS)
+        mw_records_free(k->records);
+    else
+        mw_timers_free(k->timers);
+    free(k->name);
+    free(k->options);
+    free(k);
+}
+
+mw_entries *mw_keeper_entries(mw_keeper *k)
+{
+    return k->kind == MW_KEEPS_WINDOW    ? mw_window_entries(k->window)
+           : k->kind == MW_KEEPS_RECORDS ? mw_records_entries(k->records)
+                                         : mw_timers_entries(k->timers);
+}
+
+int64_t mw_keeper_due(const mw_keeper *k)
+{
+    if (k->kind == MW_KEEPS_WINDOW) return mw_window_due(k->window);
+    if (k->kind == MW_KEEPS_RECORDS) return mw_records_due(k->records);
+    return mw_timers_by_clock(k->timers) ? INT64_MAX : mw_timers_due(k->timers);
+}
+
+int64_t mw_keeper_due_by_clock(const mw_keeper *k)
+{
+    return k->kind == MW_KEEPS_TIMERS && mw_timers_by_clock(k->timers) ? mw_timers_due(k->timers)
+                                                                       : INT64_MAX;
+}
+
+void mw_keeper_save(const mw_keeper *k, mw_buffer *out)
+{
+    if (k->kind == MW_KEEPS_WINDOW) mw_window_save(k->window, out);
+}
+
+void mw_keeper_load(mw_keeper *k, const char *bytes, size_t len)
+{
+    if (k->kind == MW_KEEPS_WINDOW) mw_window_load(k->window, bytes, len);
+}
+
+void mw_keeper_restored(mw_keeper *k)
+{
+    if (k->kind == MW_KEEPS_WINDOW) mw_window_restored(k->window);
+    else if (k->kind == MW_KEEPS_RECORDS)
+        mw_records_restored(k->records);
+    else
+        mw_timers_restored(k->timers);
+}

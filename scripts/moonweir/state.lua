@@ -1,0 +1,153 @@
+--- States: `mw.state(name, { ttl })`: keyed records that survive reload and restart.
+---
+--- A record is a table of named fields. It is read as a copy; changes are made by calls, and every
+--- change begins the record's time to live anew.
+local core = require "moonweir.core"
+local options = require "moonweir.options"
+local keep = require "moonweir.keep"
+local event = require "moonweir.event"
+local C, ffi, R = core.C, core.ffi, core.view()
+local type, error, pairs = type, error, pairs
+
+local M = {}
+
+local function name_of(field, level)
+  if type(field) ~= "string" then error("the name of a field is a string", level + 1) end
+  return field
+end
+
+--- Adds `mw.state`.
+function M.open(mw, d, kit)
+  local cursor = ffi.new "uint32_t[1]"
+
+  function mw.state(name, given)
+    kit.name_of("state", name, 2)
+    local what = "state '" .. name .. "'"
+    local resolved = options.check(what, kit.table_of(what, given, 2), {
+      { name = "ttl", type = "duration", fallback = "0s", doc = "how long a record lives after its last change; 0: until it is deleted" },
+    }, 2)
+    local declared = kit.keep("state", name, { ttl = resolved.ttl }, 3)
+    local index = declared.index
+
+    local function check(status, level)
+      if status > 0 then keep.fault(status, what, nil, level + 1) end
+    end
+
+    --- The fields of the record that C has just found.
+    local function read(count)
+      local record = {}
+      for i = 0, count - 1 do
+        C.mw_view_record_field(R, index, i)
+        record[ffi.string(R.key.text, R.key.len)] = keep.taken(R.found)
+      end
+      return record
+    end
+
+    local methods = {}
+
+    function methods.get(_, key, field)
+      keep.give(0, key)
+      if field ~= nil then
+        name_of(field, 2)
+        local status = C.mw_view_record_read(R, index, field, #field)
+        if status < 0 then check(-1 - status, 2) end
+        return (keep.taken(R.found))
+      end
+      local count = C.mw_view_record_get(R, index)
+      if count < -1 then check(-1 - count, 2) end
+      if count < 0 then return nil end
+      return read(count)
+    end
+
+    function methods.set(_, key, record, how)
+      if type(record) ~= "table" then
+        error(what .. ": set wants a table of fields, not a " .. type(record), 2)
+      end
+      record = event.decode(record)
+      for k in pairs(record) do
+        name_of(k, 2)
+      end
+      keep.give(0, key)
+      check(C.mw_view_record_clear(R, index), 2)
+      for k, v in pairs(record) do
+        keep.give(0, key)
+        keep.give(1, v)
+        C.mw_view_record_set(R, index, k, #k)
+      end
+      if how then methods.live(nil, key, how.ttl) end
+    end
+
+    function methods.put(_, key, field, value, how)
+      name_of(field, 2)
+      keep.give(0, key)
+      keep.give(1, value)
+      check(C.mw_view_record_set(R, index, field, #field), 2)
+      if how then methods.live(nil, key, how.ttl) end
+    end
+
+    function methods.increment(_, key, field, by, how)
+      name_of(field, 2)
+      if by == nil then by = 1 end
+      if type(by) ~= "number" then error("increment adds a number, not a " .. type(by), 2) end
+      keep.give(0, key)
+      local status = C.mw_view_record_increment(R, index, field, #field, by)
+      if status ~= 0 then
+        if status < 0 then error(what .. ": the field '" .. field .. "' is no number", 2) end
+        check(status, 2)
+      end
+      local sum = R.key.number
+      if how then methods.live(nil, key, how.ttl) end
+      return sum
+    end
+
+    --- Sets the record to `after` if its field is `before` now. True: it was.
+    function methods.compare_and_set(_, key, field, before, after)
+      local now = methods.get(nil, key, field)
+      if now ~= before then return false end
+      methods.put(nil, key, field, after)
+      return true
+    end
+
+    --- Appends to the list in a field, of which the last `most` stay.
+    function methods.push(_, key, field, value, most)
+      local list = methods.get(nil, key, name_of(field, 2))
+      if type(list) ~= "table" then list = mw.array {} end
+      list[#list + 1] = event.decode(value)
+      while most and #list > most do
+        table.remove(list, 1)
+      end
+      methods.put(nil, key, field, list)
+      return list
+    end
+
+    function methods.delete(_, key)
+      keep.give(0, key)
+      local status = C.mw_view_record_delete(R, index)
+      if status < 0 then check(-1 - status, 2) end
+      return status == 1
+    end
+
+    function methods.live(_, key, ttl)
+      local ns, expected = options.duration(ttl)
+      if not ns then error(what .. ": 'ttl' must be " .. expected, 2) end
+      keep.give(0, key)
+      check(C.mw_view_record_live(R, index, ns), 2)
+    end
+
+    --- Goes through the records of this shard: `for key, record in state:each() do`.
+    function methods.each(_)
+      local at = 0
+      return function()
+        cursor[0] = at
+        if C.mw_view_record_next(R, index, cursor) == 0 then return nil end
+        at = cursor[0]
+        local key = keep.shown_key()
+        return key, read(R.found.number)
+      end
+    end
+
+    return kit.handle_of("state", name, index, methods)
+  end
+end
+
+return M
