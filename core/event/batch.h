@@ -49,6 +49,7 @@ struct mw_batch {
     mw_batch *after;       /* the partition's next batch, while it is in flight */
     void *owner;           /* the flow's view of the source; opaque here, as the next */
     void *version;         /* of the flow that decides it */
+    uint32_t cut;          /* number of the last cut before it */
     uint32_t source;       /* number of the source in that version */
     void *partition;       /* the flow's record of positions, or NULL */
     mw_stream *stream;     /* how the block is framed; borrowed from the source */

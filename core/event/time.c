@@ -29,7 +29,8 @@ static int64_t days_of(int64_t y, unsigned m, unsigned d)
 {
     y -= m <= 2;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
-    unsigned yoe = (unsigned)(y - era * 400), doy = (153 * (m + (m > 2 ? -3u : 9u)) + 2) / 5 + d - 1;
+    unsigned yoe = (unsigned)(y - era * 400),
+             doy = (153 * (m + (m > 2 ? -3u : 9u)) + 2) / 5 + d - 1;
     unsigned doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
     return era * 146097 + (int64_t)doe - 719468;
 }
@@ -56,8 +57,7 @@ static int64_t fraction(const char **at, const char *end)
 {
     int64_t ns = 0, unit = second_ns / 10;
     if (!skip(at, end, ".,")) return 0;
-    for (; *at < end && **at >= '0' && **at <= '9'; *at += 1, unit /= 10)
-        ns += (**at - '0') * unit;
+    for (; *at < end && **at >= '0' && **at <= '9'; *at += 1, unit /= 10) ns += (**at - '0') * unit;
     return ns;
 }
 
@@ -118,12 +118,14 @@ static int read_syslog(const char *text, int64_t now_ns, int64_t *at_ns)
 
 static int scale(double n, mw_time_kind kind, int64_t *at_ns)
 {
-    static const double units[] = {[MW_TIME_S] = 1e9, [MW_TIME_MS] = 1e6, [MW_TIME_US] = 1e3,
-                                   [MW_TIME_NS] = 1};
+    static const double units[] = {
+        [MW_TIME_S] = 1e9, [MW_TIME_MS] = 1e6, [MW_TIME_US] = 1e3, [MW_TIME_NS] = 1};
     if (kind == MW_TIME_AUTO) {
         double size = fabs(n);
-        kind = size < 1e11 ? MW_TIME_S : size < 1e14 ? MW_TIME_MS : size < 1e17 ? MW_TIME_US
-                                                                                : MW_TIME_NS;
+        kind = size < 1e11   ? MW_TIME_S
+               : size < 1e14 ? MW_TIME_MS
+               : size < 1e17 ? MW_TIME_US
+                             : MW_TIME_NS;
     }
     double unit = units[kind];
     if (!(fabs(n) * unit < 9.2e18)) return 0;

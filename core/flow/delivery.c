@@ -44,13 +44,15 @@ static mw_tally *tally_of(mw_shard *s, const mw_batch *b)
 void mw_delivery_begin(mw_shard *s, mw_batch *b)
 {
     mw_count(&tally_of(s, b)->begun, 1);
+    mw_count(&s->begun[b->cut & 1], 1);
     if (atomic_load(&b->deciding)) atomic_fetch_add(&b->deciding, 1);
 }
 
 void mw_delivery_decided(mw_shard *s, mw_batch *b)
 {
-    mw_counter *ended = &tally_of(s, b)->ended;
+    mw_counter *ended = &tally_of(s, b)->ended, *cut = &s->ended[b->cut & 1];
     atomic_store_explicit(ended, mw_counted(ended) + 1, memory_order_release);
+    atomic_store_explicit(cut, mw_counted(cut) + 1, memory_order_release);
     if (!atomic_load(&b->deciding) || atomic_fetch_sub(&b->deciding, 1) != 1) return;
     mw_source_host *home = b->owner;
     if (home->shard == s) {

@@ -154,7 +154,10 @@ static void on_checkpoint(uv_timer_t *timer)
 {
     mw_flow *f = timer->data;
     mw_error error;
-    if (mw_checkpoint_save(f, &error) != MW_OK)
+    if (mw_cut_is_used(f)) {
+        mw_cut_retry(f);
+        mw_cut_begin(f);
+    } else if (mw_checkpoint_save(f, &error) != MW_OK)
         mw_log(MW_ERROR, "checkpoint", "%s; trying again", error.message);
     mw_reload_forget_empty(f);
 }
@@ -243,7 +246,7 @@ static void on_message(void *self, mw_message m)
 {
     mw_flow *f = self;
     if (f->phase == MW_STOPPING) return;
-    if (mw_reload_message(f, m)) return;
+    if (mw_reload_message(f, m) || mw_cut_message(f, m)) return;
     switch (m.kind) {
     case MW_MSG_READY:
         on_ready(f, m.body, (int)m.target);
@@ -305,7 +308,8 @@ static void guard_shards(mw_flow *f)
 
 static mw_status finish(mw_flow *f, mw_error *error)
 {
-    mw_status status = mw_checkpoint_save(f, error);
+    mw_status status =
+        mw_cut_is_used(f) && f->store ? mw_cut_finish(f, error) : mw_checkpoint_save(f, error);
     if (f->options.progress) fprintf(stderr, "\r\033[K");
     if (f->failed == 2) return mw_fail(error, MW_CONFIG, "the flow could not start");
     if (f->failed) return mw_fail(error, MW_IO, "the run failed");
@@ -322,9 +326,11 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
     if (status != MW_OK) return status;
     uv_loop_init(&loop);
     f->post = mw_post_new(f->shards + 1);
-    f->shard = calloc(f->shards, sizeof *f->shard);
+    f->shard = aligned_alloc(64, f->shards * sizeof *f->shard);
     mw_assert(f->shard != NULL);
+    memset(f->shard, 0, f->shards * sizeof *f->shard);
     f->waiting = f->shards;
+    mw_cut_restore(f);
     mw_version_place(f->version, f, NULL);
     open_control(f, &loop);
     if (f->options.extension)

@@ -17,6 +17,7 @@
 #include "flow/post.h"
 #include "flow/sequencer.h"
 #include "lua/state.h"
+#include "state/snapshot.h"
 #include "state/store.h"
 
 #include <pthread.h>
@@ -56,6 +57,9 @@ enum mw_message_kind {
     MW_MSG_START,     /* body: NULL: sources begin; a source host: that one does */
     MW_MSG_DRAIN,     /* sources take nothing new in */
     MW_MSG_HURRY,     /* sinks deliver what waits */
+    MW_MSG_CUT_MARK,  /* target: the cut's number << 1 | whether it is a checkpoint */
+    MW_MSG_CUT_NOW,   /* all before it has been decided */
+    MW_MSG_WATERMARK, /* body: event time, as an integer */
     MW_MSG_FLUSH,     /* all input has ended; target 1: so do the windows */
     MW_MSG_STOP,      /* everything closes */
     MW_MSG_FULL,      /* target: 1, some sink is full; 0, none is any more */
@@ -64,11 +68,14 @@ enum mw_message_kind {
     MW_MSG_SWAPPED,   /* to control: a shard works by the new version; body: it */
     MW_MSG_RETIRED,   /* to control: a shard is done with the version that is body */
     MW_MSG_ABANDONED, /* to control: the same of one that was abandoned */
-    MW_MSG_CLOSED,    /* to control: a source host was closed */
-    MW_MSG_ENDED,     /* to control: body, a source host, has read all it will */
-    MW_MSG_EMPTY,     /* to control: it has ended and nothing of it is in flight */
-    MW_MSG_FAILED,    /* to control: the run fails; target: 1, at once */
-    MW_MSG_FULLNESS,  /* to control: target as above, from one sink */
+    MW_MSG_CUT_OVER,  /* to control: all before a cut has been decided */
+    MW_MSG_CUT_PASSED, /* to control: body, a shard, works on behind the cut */
+    MW_MSG_CUT_TAKEN,  /* to control: a shard's part of the checkpoint is taken, and safe */
+    MW_MSG_CLOSED,     /* to control: a source host was closed */
+    MW_MSG_ENDED,      /* to control: body, a source host, has read all it will */
+    MW_MSG_EMPTY,      /* to control: it has ended and nothing of it is in flight */
+    MW_MSG_FAILED,     /* to control: the run fails; target: 1, at once */
+    MW_MSG_FULLNESS,   /* to control: target as above, from one sink */
 };
 
 /* A part of a batch on its way through a stage of a chain. */
@@ -99,7 +106,15 @@ typedef struct mw_progress {
     int arrival; /* events happen when they come */
     int listed;
     const mw_source_host *home;
+    mw_partition *partition; /* NULL: it is a source without positions */
 } mw_progress;
+
+/* A partition that is not idle as a cut is marked. */
+typedef struct mw_marked {
+    const mw_progress *progress;
+    int64_t mark_ns; /* how far it has come; INT64_MIN: when all before the cut is decided, its high
+                      * says so */
+} mw_marked;
 
 /* A position that is kept. Linked into the flow's list for good; fields but `safe` and `note` are
  * the home's. */
@@ -117,6 +132,12 @@ struct mw_partition {
     uint64_t saved; /* control's: what the checkpoint has */
     int dirty;      /* note changed since */
     mw_progress progress;
+    /* as of a cut; under the lock */
+    unsigned cut;
+    uint64_t cut_position;
+    uint32_t cut_epoch;
+    char cut_note[MW_NOTE_BYTES];
+    size_t cut_note_len;
 };
 
 /* A list as it travels: in order of its batch where it is ordered. */
@@ -275,6 +296,14 @@ struct mw_shard {
     int64_t watermark_ns, kept_watermark_ns; /* the latter: before all was at its end */
     int has_due, is_flushing;
     mw_keeping *keepers;
+    /* cuts (cut.c) */
+    _Alignas(64) mw_counter begun[2], ended[2]; /* runs, by the last bit of their batch's cut */
+    unsigned cut, marked_cut, checkpoint_cut;
+    int cut_checkpoint, cut_unsafe, taking;
+    mw_snapshot *snapshots;
+    int64_t cut_reached; /* where its watermark was at the cut */
+    mw_marked *at_mark;
+    uint32_t at_mark_count, at_mark_room;
     uint64_t published_ms;
     mw_counter lua_bytes;
     mw_counter swap_ns, hold_ns; /* of the last swap: its own work, and how long batches waited */
@@ -305,6 +334,19 @@ struct mw_flow {
     mw_counter checkpoints, checkpoint_failures;
     _Atomic int ready;
     void *extension;
+    struct {
+        _Atomic unsigned marked; /* shards that have passed the mark */
+        _Atomic int over;        /* one has seen that all before it is decided */
+        /* control's */
+        unsigned number, awaited_pass, awaited;
+        unsigned checkpoint; /* number of the cut that the checkpoint under way is of */
+        int busy, writing, failed;
+        int64_t watermark, least;
+        int64_t kept_watermark; /* that of the checkpoint */
+        mw_snapshot *snapshots; /* that are being written */
+        mw_record *rows;
+        size_t row_count;
+    } cut;
 };
 
 /* flow.c */
@@ -358,6 +400,8 @@ void mw_swap_mark(mw_shard *s, mw_version *v);
 void mw_swap_look(mw_shard *s);
 void mw_swap_now(mw_shard *s, mw_version *v);
 void mw_swap_retire(mw_shard *s, mw_version *v);
+/* What came early, of a version or of a cut, is worked on. */
+void mw_swap_release_held(mw_shard *s);
 void mw_swap_close_source(mw_shard *s, mw_source_host *h);
 
 /* capture.c: gives a batch, which has been split, to the captures of its source. */
@@ -389,6 +433,11 @@ void mw_time_forget(mw_source_host *h);
 /* How far time has come in the partitions of a shard, but for one; INT64_MAX: there is no other
  * that counts. */
 int64_t mw_time_least(const mw_shard *s, const mw_progress *but);
+/* For the watermark of a cut: its home notes which partitions count, before it says that it has
+ * passed the mark; control reads how far they have come when all before the cut is decided and
+ * nobody works on. INT64_MAX: none counts. */
+void mw_time_mark(mw_shard *s);
+int64_t mw_time_at_cut(const mw_flow *f);
 /* Gives the rows of the view their times. What has none becomes a dead letter. */
 void mw_time_of_batch(mw_shard *s, mw_rules *r, mw_batch *b);
 void mw_time_read_rows(mw_rules *r, mw_batch *b, mw_progress *p);
@@ -412,6 +461,20 @@ void mw_keeping_swap(mw_shard *s, mw_version *v);
 /* Forgets what neither this version nor the one before it declares. */
 void mw_keeping_sweep(mw_shard *s);
 void mw_keeping_free(mw_shard *s);
+/* Begins a snapshot of all that the version keeps, behind those that there are. */
+void mw_keeping_snapshot(mw_shard *s);
+
+/* cut.c: a shard's side of cuts and checkpoints, */
+void mw_cut_mark(mw_shard *s, unsigned cut, int checkpoint);
+void mw_cut_look(mw_shard *s); /* after each round */
+void mw_cut_now(mw_shard *s);
+/* and control's. */
+int mw_cut_is_used(const mw_flow *f);
+void mw_cut_begin(mw_flow *f);
+void mw_cut_retry(mw_flow *f);
+int mw_cut_message(mw_flow *f, mw_message m);
+void mw_cut_restore(mw_flow *f);
+mw_status mw_cut_finish(mw_flow *f, mw_error *error);
 
 /* delivery.c: holds of batches, positions, checkpoints. */
 void mw_delivery_hold(mw_batch *b);

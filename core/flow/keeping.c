@@ -16,7 +16,8 @@
 struct mw_keeping {
     mw_keeping *next;
     mw_keeper *keeper;
-    unsigned used; /* number of the last version that declares it */
+    unsigned used; /* number of the last version that declares it; 0: none works by it yet */
+    int renews;    /* the store has nothing of it, or something else under its name */
 };
 
 static mw_keeping *find(const mw_shard *s, const mw_kept_declared *d)
@@ -53,9 +54,19 @@ static mw_status make(mw_shard *s, const mw_kept_declared *d, mw_keeping **made,
         mw_error why = *error;
         return mw_fail(error, status, "%s: %s '%s': %s", d->where, d->sort, d->name, why.message);
     }
+    int found = 0;
+    mw_store *store = s->flow->store;
+    if (store)
+        status = mw_snapshot_restore(store, keeper, s->index, s->flow->shards, &found, error);
+    if (status != MW_OK) {
+        mw_keeper_free(keeper);
+        return status;
+    }
+    if (store) mw_entries_track(mw_keeper_entries(keeper));
     mw_keeping *k = calloc(1, sizeof *k);
     mw_assert(k != NULL);
     k->keeper = keeper;
+    k->renews = !found;
     k->next = s->keepers;
     s->keepers = *made = k;
     return MW_OK;
@@ -69,17 +80,38 @@ mw_status mw_keeping_open(mw_shard *s, mw_version *v, mw_error *error)
         mw_keeping *k = find(s, d);
         if (!k) status = make(s, d, &k, error);
         if (status != MW_OK) break;
-        k->used = v->number;
         if (d->every_ns) set_every(s, d, k->keeper);
         mw_view_attach(&v->rules[s->index].view, i, k->keeper);
     }
     return status;
 }
 
+/* It was not declared for a while, and the store may have something else under its name. */
+static void renew(mw_keeping *k)
+{
+    mw_entries *t = mw_keeper_entries(k->keeper);
+    uint32_t cursor = 0, id;
+    while ((id = mw_entries_next(t, &cursor))) mw_entries_touch(t, id);
+    k->renews = 1;
+}
+
+void mw_keeping_snapshot(mw_shard *s)
+{
+    mw_snapshot **end = &s->snapshots;
+    while (*end) end = &(*end)->next;
+    for (mw_keeping *k = s->keepers; k; k = k->next) {
+        if (k->used != s->version->number) continue;
+        *end = mw_snapshot_begin(k->keeper, s->index, k->renews);
+        k->renews = 0;
+        end = &(*end)->next;
+    }
+}
+
 void mw_keeping_swap(mw_shard *s, mw_version *v)
 {
     for (uint32_t i = 0; i < v->graph.keep_count; i++) {
         mw_keeping *k = find(s, &v->graph.keeps[i]);
+        if (k->used && k->used + 1 < v->number) renew(k);
         k->used = v->number;
         if (k->keeper->kind == MW_KEEPS_WINDOW)
             mw_window_emit(k->keeper->window, v->graph.keeps[i].emits);
@@ -89,7 +121,7 @@ void mw_keeping_swap(mw_shard *s, mw_version *v)
 void mw_keeping_sweep(mw_shard *s)
 {
     for (mw_keeping **at = &s->keepers, *k; (k = *at);) {
-        if (k->used + 1 >= s->version->number) {
+        if (!k->used || k->used + 1 >= s->version->number) { /* 0: of one that is being opened */
             at = &k->next;
             continue;
         }

@@ -133,8 +133,9 @@ static void sources(const mw_flow *f, mw_buffer *out, const char *name, const ch
     head(out, name, type, help);
     for (uint32_t i = 0; i < f->version->graph.source_count; i++)
         if (!f->version->graph.sources[i].source_kind->passive)
-            mw_buffer_format(out, "%s{source=\"%s\"} %llu\n", name, f->version->graph.sources[i].name,
-                         (unsigned long long)sum_sources(f, i, read));
+            mw_buffer_format(out, "%s{source=\"%s\"} %llu\n", name,
+                             f->version->graph.sources[i].name,
+                             (unsigned long long)sum_sources(f, i, read));
 }
 
 static void sinks(const mw_flow *f, mw_buffer *out, const char *name, const char *type,

@@ -247,6 +247,15 @@ static void on_opened(mw_reload *r, mw_error *error)
     r->step = MW_RELOAD_SWAPPING;
     r->next->before = f->version;
     mark_removed(f, r->next);
+    r->mark_waits = 1;
+    if (!f->cut.busy) mw_reload_after_cut(f);
+}
+
+void mw_reload_after_cut(mw_flow *f)
+{
+    mw_reload *r = f->reload;
+    if (!r->mark_waits) return;
+    r->mark_waits = 0;
     mw_flow_broadcast(f, MW_MSG_MARK, 0, r->next);
 }
 

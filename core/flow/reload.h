@@ -44,6 +44,7 @@ typedef struct mw_reload {
     mw_reload_step step;
     unsigned waiting, numbers;
     int again;      /* something changed while it was busy */
+    int mark_waits; /* for a cut to be over */
     int going_back; /* the version that is loaded is an older one */
     char reason[256];
     mw_waiter *waiters, *later; /* later: for the reload after this one */
@@ -84,6 +85,8 @@ void mw_reload_close(mw_flow *f); /* handles */
 void mw_reload_free(mw_flow *f);
 /* Messages of shards about reloads; 0 when it is none. */
 int mw_reload_message(mw_flow *f, mw_message m);
+/* No cut is under way any more: a swap that waited for that begins. */
+void mw_reload_after_cut(mw_flow *f);
 int mw_reload_is_busy(const mw_flow *f);
 void mw_reload_forget_empty(mw_flow *f); /* frees what no host works by any more */
 

@@ -75,8 +75,8 @@ static void open_view(mw_rules *r)
     mw_assert(r->view.counts && r->projectors && r->counters && r->list_counts && r->lists);
     for (uint32_t i = 0; i < g->source_count; i++) {
         r->projectors[i] = mw_projector_new(&r->paths);
-        r->time_paths[i] = g->sources[i].time.path ? learn_path(&r->paths, g->sources[i].time.path)
-                                                   : MW_PATH_ROOT;
+        r->time_paths[i] =
+            g->sources[i].time.path ? learn_path(&r->paths, g->sources[i].time.path) : MW_PATH_ROOT;
     }
     r->view.trials = mw_trials_new(g->trials, g->rule_count);
     r->view.tried = mw_trials_tried(r->view.trials);

@@ -27,10 +27,11 @@ void mw_shard_stay_awake(mw_shard *s)
     if (!uv_is_active((uv_handle_t *)&s->idle) && !s->stopping) uv_idle_start(&s->idle, on_idle);
 }
 
-/* What is of a version that the shard does not work by yet waits for the swap. */
+/* What is of a version that the shard does not work by yet waits for the swap, and what is behind
+ * a cut for the cut. */
 static int is_early(const mw_shard *s, const mw_batch *b)
 {
-    return mw_version_of(b)->number > s->version->number;
+    return mw_version_of(b)->number > s->version->number || b->cut > s->cut;
 }
 
 void mw_shard_enqueue(mw_shard *s, mw_batch *b)
@@ -111,13 +112,15 @@ static void on_check(uv_check_t *handle)
     mw_shard *s = handle->data;
     if (s->work_first || s->runs_first) work(s);
     if (s->next) mw_swap_look(s);
+    if (s->marked_cut != s->cut || s->cut_unsafe) mw_cut_look(s);
     for (mw_sink_host *h = s->sinks; h; h = h->next)
         if (h->dirty) mw_sink_host_flush(h);
     if (s->done_first) {
         if (!s->work_first && !s->runs_first) publish_counts(s); /* before anybody is answered */
         finish(s);
+        if (s->cut_unsafe) mw_cut_look(s);
     }
-    int more = s->work_first || s->runs_first || s->done_first;
+    int more = s->work_first || s->runs_first || s->done_first || s->taking;
     if (s->version && uv_now(&s->loop) - s->published_ms >= PUBLISH_MS) publish_counts(s);
     if (!more && uv_is_active((uv_handle_t *)&s->idle)) uv_idle_stop(&s->idle);
 }
@@ -173,6 +176,15 @@ static void on_order(mw_shard *s, mw_message m)
     case MW_MSG_DRAIN:
         for (mw_source_host *h = s->sources; h; h = h->next)
             if (h->open && !h->source.kind->passive) mw_source_host_drain(h);
+        break;
+    case MW_MSG_CUT_MARK:
+        mw_cut_mark(s, m.target >> 1, (int)(m.target & 1));
+        break;
+    case MW_MSG_CUT_NOW:
+        mw_cut_now(s);
+        break;
+    case MW_MSG_WATERMARK:
+        if (s->watermark_ns != INT64_MAX) s->watermark_ns = (int64_t)(intptr_t)m.body;
         break;
     case MW_MSG_FLUSH:
         mw_time_flush(s, (int)m.target);
@@ -298,6 +310,7 @@ void mw_shard_free(mw_shard *s)
     free_hosts(s);
     mw_keeping_free(s);
     free(s->progress);
+    free(s->at_mark);
 }
 
 void mw_shard_open(mw_shard *s, mw_flow *flow, unsigned index)

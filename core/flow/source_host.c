@@ -187,6 +187,7 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
     b->version = h->version, b->source = h->index;
     b->partition = p;
     b->sequence = h->sequence++;
+    b->cut = h->shard->marked_cut;
     mw_time_note(h, b);
     b->done = 0, b->after = NULL;
     if (!b->time_ns) b->time_ns = mw_clock_wall_ns();
@@ -196,6 +197,7 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
     mw_tally *tally = &h->version->tallies[h->shard->index];
     mw_count(&tally->given, 1);
     mw_count(&tally->begun, 1);
+    mw_count(&h->shard->begun[b->cut & 1], 1);
     if (p) {
         b->epoch = p->epoch;
         if (p->newest) p->newest->after = b;

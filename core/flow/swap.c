@@ -20,6 +20,7 @@ mw_status mw_swap_open(mw_shard *s, mw_version *v, mw_error *error)
 {
     mw_status status = MW_OK;
     v->rules[s->index].shard = s;
+    v->rules[s->index].view.shard = s->index;
     status = mw_keeping_open(s, v, error);
     for (uint32_t i = 0; i < v->graph.sink_count && status == MW_OK; i++) {
         mw_sink_host *h = v->sinks[i];
@@ -245,7 +246,7 @@ static void start_sources(mw_shard *s, mw_version *v)
     }
 }
 
-static void release_held(mw_shard *s)
+void mw_swap_release_held(mw_shard *s)
 {
     mw_batch *b = s->held_first;
     mw_run *r = s->held_runs;
@@ -266,7 +267,7 @@ void mw_swap_now(mw_shard *s, mw_version *v)
     swap_sinks(s, before->version, v);
     start_sources(s, v);
     mw_time_start(s);
-    release_held(s);
+    mw_swap_release_held(s);
     int64_t ended_ns = mw_clock_steady_ns();
     atomic_store(&s->swap_ns, (uint64_t)(ended_ns - began_ns));
     atomic_store(&s->hold_ns, (uint64_t)(ended_ns - s->marked_ns));

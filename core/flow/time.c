@@ -35,7 +35,7 @@ void mw_time_note(mw_source_host *h, mw_batch *b)
     p->listed = 1;
     p->idle_ns = d->time.idle_ns, p->lateness_ns = d->time.lateness_ns;
     p->arrival = d->time.path == NULL;
-    p->home = h;
+    p->home = h, p->partition = b->partition;
     atomic_store(&p->high_ns, INT64_MIN);
     s->progress = realloc(s->progress, (s->progress_count + 1) * sizeof *s->progress);
     mw_assert(s->progress != NULL);
@@ -70,11 +70,18 @@ static int is_idle(const mw_progress *p, int64_t now_ns)
     return !p->arrival && now_ns - atomic_load(&p->seen_ns) > p->idle_ns;
 }
 
+/* Where some sources tell the time, those that do not have no say in it. */
+static int is_timed(const mw_version *v)
+{
+    for (uint32_t i = 0; i < v->graph.source_count; i++)
+        if (v->graph.sources[i].time.path) return 1;
+    return 0;
+}
+
 int64_t mw_time_least(const mw_shard *s, const mw_progress *but)
 {
     int64_t least = INT64_MAX, now_ns = 0;
-    int timed = 0;
-    for (uint32_t i = 0; i < s->progress_count; i++) timed |= !s->progress[i]->arrival;
+    int timed = is_timed(s->version);
     for (uint32_t i = 0; i < s->progress_count; i++) {
         const mw_progress *p = s->progress[i];
         if (p == but || (timed && p->arrival)) continue;
@@ -86,12 +93,46 @@ int64_t mw_time_least(const mw_shard *s, const mw_progress *but)
     return least;
 }
 
+void mw_time_mark(mw_shard *s)
+{
+    int64_t now_ns = mw_clock_steady_ns();
+    int timed = is_timed(s->version);
+    if (s->progress_count > s->at_mark_room) {
+        s->at_mark_room = s->progress_count * 2;
+        s->at_mark = realloc(s->at_mark, s->at_mark_room * sizeof *s->at_mark);
+        mw_assert(s->at_mark != NULL);
+    }
+    s->at_mark_count = 0;
+    for (uint32_t i = 0; i < s->progress_count; i++) {
+        const mw_progress *p = s->progress[i];
+        if ((timed && p->arrival) || is_idle(p, now_ns)) continue;
+        int still = p->arrival && p->home->in_flight == 0;
+        s->at_mark[s->at_mark_count++] = (mw_marked){p, still ? mark_of(p) : INT64_MIN};
+    }
+}
+
+int64_t mw_time_at_cut(const mw_flow *f)
+{
+    int64_t least = INT64_MAX;
+    for (unsigned i = 0; i < f->shards; i++) {
+        const mw_shard *s = &f->shard[i];
+        for (uint32_t k = 0; k < s->at_mark_count; k++) {
+            const mw_progress *p = s->at_mark[k].progress;
+            int64_t high = atomic_load(&p->high_ns), mark = s->at_mark[k].mark_ns;
+            if (mark == INT64_MIN && high != INT64_MIN) mark = high - p->lateness_ns;
+            if (mark < least) least = mark;
+        }
+    }
+    return least;
+}
+
 /* ---- the times of events ---- */
 
 static void raise_high(mw_progress *p, int64_t at)
 {
     int64_t high = atomic_load_explicit(&p->high_ns, memory_order_relaxed);
-    while (at > high && !atomic_compare_exchange_weak(&p->high_ns, &high, at)) {}
+    while (at > high && !atomic_compare_exchange_weak(&p->high_ns, &high, at)) {
+    }
 }
 
 static void reject_time(mw_rules *r, uint32_t row, const char *name, const mw_value *v)
@@ -147,13 +188,11 @@ void mw_time_begin(mw_rules *r, mw_batch *b)
 {
     mw_shard *s = r->shard;
     if (!r->view.use_count) return;
+    const mw_progress *p = mw_time_progress(b);
     int by_row = s->flow->shards == 1;
     int64_t others = INT64_MAX;
-    if (by_row && s->progress_count > 1) others = mw_time_least(s, mw_time_progress(b));
-    const mw_progress *p = mw_time_progress(b);
-    if (by_row && p->arrival && others == INT64_MAX && s->progress_count > 1) /* time is told by others */
-        for (uint32_t i = 0; i < s->progress_count; i++)
-            if (!s->progress[i]->arrival) others = s->watermark_ns;
+    if (by_row && s->progress_count > 1) others = mw_time_least(s, p);
+    if (p->arrival && is_timed(r->version) && others == INT64_MAX) others = s->watermark_ns;
     mw_view_time(&r->view, s->watermark_ns, by_row, others, mw_clock_wall_ns());
 }
 
@@ -171,8 +210,7 @@ static mw_source_host *clock_of(const mw_shard *s)
 {
     const mw_version *v = s->version;
     for (uint32_t i = 0; i < v->graph.source_count; i++)
-        if (v->graph.sources[i].source_kind->passive)
-            return v->sources[i * v->shards + s->index];
+        if (v->graph.sources[i].source_kind->passive) return v->sources[i * v->shards + s->index];
     return NULL;
 }
 
@@ -224,7 +262,7 @@ void mw_time_flush(mw_shard *s, int windows)
 
 void mw_time_open(mw_shard *s)
 {
-    s->watermark_ns = INT64_MIN;
+    s->watermark_ns = s->flow->cut.watermark;
     uv_timer_init(&s->loop, &s->clock);
     s->clock.data = s;
 }

@@ -348,12 +348,10 @@ static int32_t first_due(const mw_view *v)
     int64_t least = INT64_MAX;
     for (uint32_t i = 0; i < v->use_count; i++) {
         if (!v->uses[i].keeper) continue;
-        int64_t due = due_of(v, &v->uses[i]),
-                clock = mw_keeper_due_by_clock(v->uses[i].keeper);
+        int64_t due = due_of(v, &v->uses[i]), clock = mw_keeper_due_by_clock(v->uses[i].keeper);
         if (due < INT64_MAX && due <= v->watermark_ns && (due < least || first < 0))
             first = (int32_t)i, least = due;
-        if (clock <= v->clock_ns && (clock < least || first < 0))
-            first = (int32_t)i, least = clock;
+        if (clock <= v->clock_ns && (clock < least || first < 0)) first = (int32_t)i, least = clock;
     }
     return first;
 }

@@ -15,14 +15,22 @@ static const struct {
     const char *name;
     uint8_t cells, numeric, handle;
 } kinds[MW_AGGREGATES] = {
-    [MW_COUNT] = {"count", 1, 0, 0},       [MW_SUM] = {"sum", 1, 1, 0},
-    [MW_MIN] = {"min", 1, 1, 0},           [MW_MAX] = {"max", 1, 1, 0},
-    [MW_MEAN] = {"mean", 2, 1, 0},         [MW_VARIANCE] = {"variance", 3, 1, 0},
-    [MW_RATE] = {"rate", 1, 0, 0},         [MW_EWMA] = {"ewma", 3, 1, 0},
-    [MW_SEEN] = {"seen", 1, 0, 1},         [MW_DISTINCT] = {"distinct", 1, 0, 1},
-    [MW_QUANTILE] = {"quantile", 1, 1, 1}, [MW_FIRST] = {"first", 3, 0, 1},
-    [MW_LAST] = {"last", 3, 0, 1},         [MW_TOP] = {"top", 1, 0, 1},
-    [MW_HISTOGRAM] = {"histogram", 0, 1, 0}, [MW_COLLECT] = {"collect", 1, 0, 1},
+    [MW_COUNT] = {"count", 1, 0, 0},
+    [MW_SUM] = {"sum", 1, 1, 0},
+    [MW_MIN] = {"min", 1, 1, 0},
+    [MW_MAX] = {"max", 1, 1, 0},
+    [MW_MEAN] = {"mean", 2, 1, 0},
+    [MW_VARIANCE] = {"variance", 3, 1, 0},
+    [MW_RATE] = {"rate", 1, 0, 0},
+    [MW_EWMA] = {"ewma", 3, 1, 0},
+    [MW_SEEN] = {"seen", 1, 0, 1},
+    [MW_DISTINCT] = {"distinct", 1, 0, 1},
+    [MW_QUANTILE] = {"quantile", 1, 1, 1},
+    [MW_FIRST] = {"first", 3, 0, 1},
+    [MW_LAST] = {"last", 3, 0, 1},
+    [MW_TOP] = {"top", 1, 0, 1},
+    [MW_HISTOGRAM] = {"histogram", 0, 1, 0},
+    [MW_COLLECT] = {"collect", 1, 0, 1},
 };
 
 mw_aggregate_kind mw_aggregate_find(const char *name)

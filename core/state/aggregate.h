@@ -41,7 +41,8 @@ typedef struct mw_aggregate {
     int32_t input; /* number of the window's input; -1: none */
     uint32_t cell; /* its first */
     double parameter;
-    double *bounds; /* of a histogram, ascending: bucket i is below bounds[i], the last is the rest */
+    double
+        *bounds; /* of a histogram, ascending: bucket i is below bounds[i], the last is the rest */
     uint32_t bound_count;
 } mw_aggregate;
 

@@ -65,8 +65,7 @@ mw_entries *mw_entries_new(uint32_t payload_bytes, const mw_entry_codec *codec, 
     mw_assert(t != NULL);
     t->payload_bytes = (payload_bytes + UNIT - 1) / UNIT * UNIT;
     t->codec = codec ? codec : &plain, t->self = self;
-    t->class_count =
-        (uint32_t)(sizeof(mw_entry) + t->payload_bytes + MW_KEY_BYTES_MAX) / UNIT + 1;
+    t->class_count = (uint32_t)(sizeof(mw_entry) + t->payload_bytes + MW_KEY_BYTES_MAX) / UNIT + 1;
     mw_assert(t->class_count < PAGE_UNITS / 2);
     t->classes = calloc(t->class_count, sizeof *t->classes);
     t->directory = calloc(1, sizeof *t->directory);
@@ -203,8 +202,8 @@ static void split(mw_entries *t, uint32_t tag)
         halves[i]->depth = old->depth + 1;
     }
     for (uint32_t i = 0; i < SEGMENT_SLOTS; i++)
-        if (old->slots[i]) put(halves[slot_tag(old->slots[i]) >> (31 - old->depth) & 1],
-                               old->slots[i]);
+        if (old->slots[i])
+            put(halves[slot_tag(old->slots[i]) >> (31 - old->depth) & 1], old->slots[i]);
     size_t span = (size_t)1 << (t->depth - old->depth);
     segment **first = t->directory + (place_of(t, tag) - t->directory) / span * span;
     for (size_t i = 0; i < span; i++) first[i] = halves[i >= span / 2];
@@ -240,8 +239,7 @@ uint32_t mw_entries_find(const mw_entries *t, const mw_key *key)
     uint32_t tag = (uint32_t)(key->hash >> 32);
     const segment *s = *place_of(t, tag);
     for (uint32_t i = first_slot(tag); s->slots[i]; i = (i + 1) & (SEGMENT_SLOTS - 1))
-        if (slot_tag(s->slots[i]) == tag &&
-            is_key(t, mw_entries_at(t, (uint32_t)s->slots[i]), key))
+        if (slot_tag(s->slots[i]) == tag && is_key(t, mw_entries_at(t, (uint32_t)s->slots[i]), key))
             return (uint32_t)s->slots[i];
     return 0;
 }
@@ -419,8 +417,7 @@ uint32_t mw_entries_next(const mw_entries *t, uint32_t *cursor)
         for (; unit < end; unit += units) {
             id = page << PAGE_BITS | unit;
             if (!mw_entries_at(t, id)->key_kind) continue;
-            *cursor = id + units < (page << PAGE_BITS | end) ? id + units
-                                                             : (page + 1) << PAGE_BITS;
+            *cursor = id + units < (page << PAGE_BITS | end) ? id + units : (page + 1) << PAGE_BITS;
             return id;
         }
         id = (page + 1) << PAGE_BITS;

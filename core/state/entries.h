@@ -28,7 +28,8 @@ typedef struct mw_entry {
     char payload[];  /* and behind it the key */
 } mw_entry;
 
-/* How a payload that is more than its bytes is written and freed. NULL members: it is just bytes. */
+/* How a payload that is more than its bytes is written and freed. NULL members: it is just bytes.
+ */
 typedef struct mw_entry_codec {
     void (*save)(void *self, const void *payload, mw_buffer *out);
     /* 0: the bytes are damaged. The payload is zero. */

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-enum { MW_KEY_GROUPS = 256, MW_KEY_BYTES_MAX = 1024 };
+enum { MW_KEY_GROUPS = 256, MW_KEY_BYTES_MAX = 400 };
 
 typedef enum mw_key_kind {
     MW_KEY_TEXT = 1,

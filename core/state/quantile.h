@@ -3,8 +3,8 @@
  * Numbers are counted in buckets whose bounds grow by the factor (1 + a) / (1 - a); a quantile is
  * the middle of its bucket, at most the share `a` (1 % here) away from the true one. Numbers nearer
  * to zero than 1e-12 count as zero. Beyond 2,048 buckets of a sign the smallest are put together,
- * which is more than 17 powers of ten. Memory: 4 bytes a bucket between the smallest and the largest
- * number, 115 for each power of ten. */
+ * which is more than 17 powers of ten. Memory: 4 bytes a bucket between the smallest and the
+ * largest number, 115 for each power of ten. */
 #ifndef MW_QUANTILE_H
 #define MW_QUANTILE_H
 

@@ -62,7 +62,8 @@ static mw_pane *absorb(mw_window *w, void *payload, mw_pane *p)
         int64_t start = p[MW_PANE_START];
         mw_window_drop(w, &w->rings[0], payload, other);
         uint32_t n = 0;
-        while ((p = mw_window_each(w, &w->rings[0], payload, &n)) && p[MW_PANE_START] != start) {}
+        while ((p = mw_window_each(w, &w->rings[0], payload, &n)) && p[MW_PANE_START] != start) {
+        }
     }
 }
 
@@ -73,8 +74,7 @@ static int64_t end_with(mw_window *w, uint32_t id, int64_t at)
     uint32_t n = 0;
     if (!id) return at + w->gap_ns;
     for (mw_pane *p; (p = mw_window_each(w, &w->rings[0], payload_of(w, id), &n));)
-        if (at >= mw_pane_start(p) - w->gap_ns && at <= last_of(p) + w->gap_ns &&
-            last_of(p) > last)
+        if (at >= mw_pane_start(p) - w->gap_ns && at <= last_of(p) + w->gap_ns && last_of(p) > last)
             last = last_of(p);
     return last + w->gap_ns;
 }
@@ -99,8 +99,7 @@ int mw_session_add(mw_window *w, const mw_key *key, const mw_value *const *value
     mw_pane *p = session_near(w, payload, at, NULL);
     for (uint32_t i = 0; i < w->aggregate_count; i++)
         if (w->aggregates[i].kind == MW_SEEN)
-            w->seen[i] =
-                was_seen(w, &w->aggregates[i], payload, p, values[w->aggregates[i].input]);
+            w->seen[i] = was_seen(w, &w->aggregates[i], payload, p, values[w->aggregates[i].input]);
     if (!p) {
         p = mw_window_make(w, &w->rings[0], payload, at);
         set_last(p, at, 0);

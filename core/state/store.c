@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAP_BYTES = 1 << 30, KEY_BYTES = 500, PATH_BYTES = 4096 };
+enum { KEY_BYTES = 500, PATH_BYTES = 4096 };
+static const size_t map_bytes = (size_t)64 << 30; /* of addresses, not of disk */
 
 struct mw_store {
     MDB_env *env;
@@ -61,7 +62,7 @@ static mw_status open_db(mw_store *s, const char *folder, mw_error *error)
 {
     MDB_txn *txn;
     int rc = mdb_env_create(&s->env);
-    if (rc == 0) rc = mdb_env_set_mapsize(s->env, MAP_BYTES);
+    if (rc == 0) rc = mdb_env_set_mapsize(s->env, map_bytes);
     if (rc == 0) rc = mdb_env_open(s->env, folder, MDB_NOTLS, 0666);
     if (rc == 0) rc = mdb_txn_begin(s->env, NULL, 0, &txn);
     if (rc == 0) {
@@ -101,16 +102,15 @@ void mw_store_close(mw_store *s)
     free(s);
 }
 
-static MDB_val key_of(const char *key)
+static MDB_val key_of(const char *key, size_t len)
 {
-    size_t len = strlen(key);
     return (MDB_val){.mv_size = len < KEY_BYTES ? len : KEY_BYTES, .mv_data = (void *)key};
 }
 
-int mw_store_get(mw_store *s, const char *key, mw_buffer *out)
+int mw_store_find(mw_store *s, const char *key, size_t key_len, mw_buffer *out)
 {
     MDB_txn *txn;
-    MDB_val k = key_of(key), v;
+    MDB_val k = key_of(key, key_len), v;
     int found = 0;
     pthread_mutex_lock(&s->lock);
     if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) == 0) {
@@ -122,19 +122,96 @@ int mw_store_get(mw_store *s, const char *key, mw_buffer *out)
     return found;
 }
 
-mw_status mw_store_put(mw_store *s, const mw_record *records, size_t count, mw_error *error)
+int mw_store_get(mw_store *s, const char *key, mw_buffer *out)
+{
+    return mw_store_find(s, key, strlen(key), out);
+}
+
+static int begins_with(const MDB_val *key, const char *prefix, size_t len)
+{
+    return key->mv_size >= len && memcmp(key->mv_data, prefix, len) == 0;
+}
+
+void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit each, void *self)
 {
     MDB_txn *txn;
-    pthread_mutex_lock(&s->lock);
-    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        MDB_val k = key_of(records[i].key);
-        MDB_val v = {.mv_size = records[i].len, .mv_data = (void *)records[i].value};
-        rc = mdb_put(txn, s->db, &k, &v, 0);
-        if (rc != 0) mdb_txn_abort(txn);
+    MDB_cursor *cursor;
+    MDB_val k = key_of(prefix, len), v;
+    if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0) return;
+    if (mdb_cursor_open(txn, s->db, &cursor) == 0) {
+        int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+        while (rc == 0 && begins_with(&k, prefix, len) &&
+               each(self, k.mv_data, k.mv_size, v.mv_data, v.mv_size))
+            rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+        mdb_cursor_close(cursor);
     }
-    if (rc == 0) rc = mdb_txn_commit(txn);
-    pthread_mutex_unlock(&s->lock);
+    mdb_txn_abort(txn);
+}
+
+struct mw_store_writer {
+    mw_store *store;
+    MDB_txn *txn;
+    int rc;
+};
+
+mw_store_writer *mw_store_begin(mw_store *s)
+{
+    mw_store_writer *w = calloc(1, sizeof *w);
+    mw_assert(w != NULL);
+    w->store = s;
+    pthread_mutex_lock(&s->lock);
+    w->rc = mdb_txn_begin(s->env, NULL, 0, &w->txn);
+    if (w->rc) w->txn = NULL;
+    return w;
+}
+
+void mw_store_add(mw_store_writer *w, const char *key, size_t key_len, const void *value,
+                  size_t len)
+{
+    MDB_val k = key_of(key, key_len), v = {.mv_size = len, .mv_data = (void *)value};
+    if (w->rc == 0) w->rc = mdb_put(w->txn, w->store->db, &k, &v, 0);
+}
+
+void mw_store_remove(mw_store_writer *w, const char *key, size_t key_len)
+{
+    MDB_val k = key_of(key, key_len);
+    if (w->rc) return;
+    w->rc = mdb_del(w->txn, w->store->db, &k, NULL);
+    if (w->rc == MDB_NOTFOUND) w->rc = 0;
+}
+
+void mw_store_drop(mw_store_writer *w, const char *prefix, size_t len)
+{
+    MDB_cursor *cursor;
+    MDB_val k = key_of(prefix, len), v;
+    if (w->rc) return;
+    w->rc = mdb_cursor_open(w->txn, w->store->db, &cursor);
+    if (w->rc) return;
+    int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    while (rc == 0 && begins_with(&k, prefix, len)) {
+        rc = mdb_cursor_del(cursor, 0);
+        if (rc == 0) rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    }
+    if (rc != 0 && rc != MDB_NOTFOUND) w->rc = rc;
+    mdb_cursor_close(cursor);
+}
+
+mw_status mw_store_end(mw_store_writer *w, mw_error *error)
+{
+    int rc = w->rc;
+    if (w->txn && rc) mdb_txn_abort(w->txn);
+    else if (w->txn)
+        rc = mdb_txn_commit(w->txn);
+    pthread_mutex_unlock(&w->store->lock);
+    free(w);
     if (rc != 0) return mw_fail(error, MW_IO, "cannot write the checkpoint: %s", mdb_strerror(rc));
     return MW_OK;
+}
+
+mw_status mw_store_put(mw_store *s, const mw_record *records, size_t count, mw_error *error)
+{
+    mw_store_writer *w = mw_store_begin(s);
+    for (size_t i = 0; i < count; i++)
+        mw_store_add(w, records[i].key, strlen(records[i].key), records[i].value, records[i].len);
+    return mw_store_end(w, error);
 }

@@ -22,6 +22,25 @@ mw_status mw_store_open(mw_store **store, const char *folder, mw_error *error);
 void mw_store_close(mw_store *s);
 /* Appends the value to `out`; 0 when there is none. */
 int mw_store_get(mw_store *s, const char *key, mw_buffer *out);
+/* The same with a key of any bytes, up to 500. */
+int mw_store_find(mw_store *s, const char *key, size_t key_len, mw_buffer *out);
+/* Shows every record whose key begins so, in order, until `each` returns 0. Nothing may be written
+ * meanwhile by the same thread. */
+typedef int (*mw_store_visit)(void *self, const char *key, size_t key_len, const char *value,
+                              size_t len);
+void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit each, void *self);
+
+/* One transaction of many writes, in the order they are made; the first that fails decides what
+ * `end` says, and then nothing was written. */
+typedef struct mw_store_writer mw_store_writer;
+mw_store_writer *mw_store_begin(mw_store *s);
+void mw_store_add(mw_store_writer *w, const char *key, size_t key_len, const void *value,
+                  size_t len);
+void mw_store_remove(mw_store_writer *w, const char *key, size_t key_len);
+/* Removes everything whose key begins so. */
+void mw_store_drop(mw_store_writer *w, const char *prefix, size_t len);
+mw_status mw_store_end(mw_store_writer *w, mw_error *error);
+
 /* Writes the records in one transaction. */
 mw_status mw_store_put(mw_store *s, const mw_record *records, size_t count, mw_error *error);
 

@@ -74,7 +74,8 @@ int mw_timers_by_clock(const mw_timers *t)
     return t->by_clock;
 }
 
-/* An item that is too early is put back when it comes; one that is too late needs an earlier one. */
+/* An item that is too early is put back when it comes; one that is too late needs an earlier one.
+ */
 static void await(mw_timers *t, uint32_t id, timer *one)
 {
     if (one->item_ns && one->item_ns <= one->at_ns) return;

@@ -181,8 +181,7 @@ int mw_window_fold_session(mw_window *w, uint32_t id, const mw_pane *p)
 {
     int64_t last = p[MW_SESSION_LAST] & ~1ll, finish = last + w->gap_ns;
     result_at(w, 0, id, mw_pane_start(p), mw_pane_start(p), finish);
-    numbers_of(w, 0, mw_pane_cells(w, p),
-               (double)(last - mw_pane_start(p)) / 1e9);
+    numbers_of(w, 0, mw_pane_cells(w, p), (double)(last - mw_pane_start(p)) / 1e9);
     return 1;
 }
 

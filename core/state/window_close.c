@@ -1,8 +1,9 @@
 /* window_close.c: closing windows as the watermark passes their end; see window.h.
  *
- * Each ring has lists of keys by pane, in order of time. A window that ends is closed by walking the
- * lists of the panes that it covers; a key that is on several is taken at its newest pane. When the
- * last window that covers a pane is over, and its lateness, the list goes, and with it the panes. */
+ * Each ring has lists of keys by pane, in order of time. A window that ends is closed by walking
+ * the lists of the panes that it covers; a key that is on several is taken at its newest pane. When
+ * the last window that covers a pane is over, and its lateness, the list goes, and with it the
+ * panes. */
 #include "state/window_private.h"
 
 #include <stdlib.h>

@@ -31,13 +31,13 @@ typedef struct mw_pane_list {
 #define MW_NOT_CLOSING INT64_MIN
 
 typedef struct mw_ring {
-    int64_t span, slide; /* a session's: the gap, and 0 */
+    int64_t span, slide;    /* a session's: the gap, and 0 */
     uint32_t slots, offset; /* offset of the ring in the payload, in words; before it is the pointer
                              * to more panes */
-    int64_t start;       /* the pane that was asked for last, */
-    uint32_t slot;       /* and its slot */
-    int64_t closed_until; /* windows that end by then were closed */
-    mw_pane_list *lists; /* by start */
+    int64_t start;          /* the pane that was asked for last, */
+    uint32_t slot;          /* and its slot */
+    int64_t closed_until;   /* windows that end by then were closed */
+    mw_pane_list *lists;    /* by start */
     uint32_t list_count, list_room;
     /* closing: the window that ends at `closing` (MW_NOT_CLOSING: none), and how far it is */
     int64_t closing;

@@ -78,7 +78,15 @@ end
 function M.is(v) return type(v) == "table" and getmetatable(v) == "aggregate" end
 
 --- Kinds whose value is read only when it is asked for.
-M.lazy = { distinct = true, quantile = true, first = true, last = true, top = true, histogram = true, collect = true }
+M.lazy = {
+  distinct = true,
+  quantile = true,
+  first = true,
+  last = true,
+  top = true,
+  histogram = true,
+  collect = true,
+}
 M.is_number = { distinct = true, quantile = true }
 
 return M

@@ -26,7 +26,11 @@ local SOURCE_OPTIONS = {
     doc = "csv: names of the fields, where no header names them",
   },
   { name = "limit", type = "size", fallback = "16MiB", doc = "largest event" },
-  { name = "time", type = "text", doc = "field that says when the event happened; without it: when it came" },
+  {
+    name = "time",
+    type = "text",
+    doc = "field that says when the event happened; without it: when it came",
+  },
   {
     name = "time_format",
     type = "text",
@@ -431,7 +435,7 @@ function M.new(kinds, env)
 
   local kit = { name_of = name_of, table_of = table_of, handle_of = handle_of }
 
-  --- Notes a declaration that keeps something. `settings` is what decides whether a reload keeps it.
+  --- Notes a declaration that keeps something. A reload keeps it while its `settings` are the same.
   function kit.keep(sort, name, settings, level)
     local declared = {
       name = name,
@@ -456,8 +460,8 @@ function M.new(kinds, env)
 
   aggregates.open(mw)
   window.open(mw, d, kit)
-  state.open(mw, d, kit)
-  timer.open(mw, d, kit)
+  state.open(mw, kit)
+  timer.open(mw, kit)
 
   function mw.reply(e, body, status)
     if getmetatable(e) ~= Event then

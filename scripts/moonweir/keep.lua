@@ -106,7 +106,7 @@ function M.fault(status, what, fields, level)
   if status < 48 then
     error(what .. ": " .. name .. " is an object or a list; keys are plain values", level)
   end
-  error(what .. ": " .. name .. " is longer than 1024 bytes", level)
+  error(what .. ": " .. name .. " is longer than 400 bytes", level)
 end
 
 --- Path number of a field such as "device.os".

@@ -17,14 +17,19 @@ local function name_of(field, level)
 end
 
 --- Adds `mw.state`.
-function M.open(mw, d, kit)
+function M.open(mw, kit)
   local cursor = ffi.new "uint32_t[1]"
 
   function mw.state(name, given)
     kit.name_of("state", name, 2)
     local what = "state '" .. name .. "'"
     local resolved = options.check(what, kit.table_of(what, given, 2), {
-      { name = "ttl", type = "duration", fallback = "0s", doc = "how long a record lives after its last change; 0: until it is deleted" },
+      {
+        name = "ttl",
+        type = "duration",
+        fallback = "0s",
+        doc = "how long a record lives after its last change; 0: until it is deleted",
+      },
     }, 2)
     local declared = kit.keep("state", name, { ttl = resolved.ttl }, 3)
     local index = declared.index

@@ -8,15 +8,27 @@ local type, error = type, error
 local M = {}
 
 local TIME = {
-  { name = "time", type = "text", fallback = "event", choices = "event|clock", doc = "which time it is set by" },
+  {
+    name = "time",
+    type = "text",
+    fallback = "event",
+    choices = "event|clock",
+    doc = "which time it is set by",
+  },
 }
 local EVERY = {
-  { name = "time", type = "text", fallback = "clock", choices = "event|clock", doc = "which time it is called by" },
+  {
+    name = "time",
+    type = "text",
+    fallback = "clock",
+    choices = "event|clock",
+    doc = "which time it is called by",
+  },
 }
 local KEY = "every"
 
 --- Adds `mw.timer` and `mw.every`.
-function M.open(mw, d, kit)
+function M.open(mw, kit)
   local function function_of(what, fn)
     if type(fn) ~= "function" then
       error(what .. ": the last argument is the function to call, not a " .. type(fn), 3)
@@ -73,7 +85,9 @@ function M.open(mw, d, kit)
     local what = "every '" .. name .. "'"
     function_of(what, fn)
     local ns, expected = options.duration(period)
-    if not ns or ns < 1e6 then error(what .. ": the period must be " .. (expected or "at least 1ms"), 2) end
+    if not ns or ns < 1e6 then
+      error(what .. ": the period must be " .. (expected or "at least 1ms"), 2)
+    end
     local resolved = options.check(what, kit.table_of(what, given, 2), EVERY, 2)
     local declared = kit.keep("timer", name, { by_clock = resolved.time == "clock", every = ns }, 3)
     declared.every = ns

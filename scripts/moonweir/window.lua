@@ -53,9 +53,7 @@ local function spans_of(what, given, level)
     if type(slide) == "table" then slide = slide[i] end
     slide = slide ~= nil and duration(what, "slide", slide, level + 1) or span
     if slide > span then slide = span end
-    if span % slide ~= 0 then
-      error(what .. ": 'span' must be a multiple of 'slide'", level + 1)
-    end
+    if span % slide ~= 0 then error(what .. ": 'span' must be a multiple of 'slide'", level + 1) end
     spans[i] = { name = tostring(v), span = span, slide = slide }
   end
   return spans
@@ -64,7 +62,10 @@ end
 --- What is kept, sorted by name, and the list of fields that feed it.
 local function kept_of(what, given, level)
   if type(given) ~= "table" or next(given) == nil then
-    error(what .. ": 'keep' is a table of names and aggregates, such as { n = mw.count() }", level + 1)
+    error(
+      what .. ": 'keep' is a table of names and aggregates, such as { n = mw.count() }",
+      level + 1
+    )
   end
   local names, list, inputs, number = {}, {}, {}, {}
   for name, a in pairs(given) do
@@ -90,7 +91,8 @@ local function kept_of(what, given, level)
       end
       input = number[a.field]
     end
-    list[i] = { name = name, kind = a.kind, input = input, parameter = a.parameter, bounds = a.bounds }
+    list[i] =
+      { name = name, kind = a.kind, input = input, parameter = a.parameter, bounds = a.bounds }
   end
   if #inputs > 40 then error(what .. ": 'keep' reads more than 40 fields", level + 1) end
   return list, inputs
@@ -155,8 +157,8 @@ local function constructor(list, s, lazy)
     end
   end
   if lazy then
-    parts[#parts + 1] =
-      ("[true] = r[%d].id, [false] = r[%d].epoch, [-1] = r[%d].pane, [-2] = r[%d].span"):format(s, s, s, s)
+    local hidden = "[true] = r[%d].id, [false] = r[%d].epoch, [-1] = r[%d].pane, [-2] = r[%d].span"
+    parts[#parts + 1] = hidden:format(s, s, s, s)
     return "setmetatable({ " .. table.concat(parts, ", ") .. " }, lazy)"
   end
   return "{ " .. table.concat(parts, ", ") .. " }"
@@ -228,7 +230,13 @@ function M.open(mw, d, kit)
     end
     local plain_list, plain_spans = {}, {}
     for i, a in ipairs(list) do
-      plain_list[i] = { name = a.name, kind = a.kind, input = a.input, parameter = a.parameter, bounds = a.bounds }
+      plain_list[i] = {
+        name = a.name,
+        kind = a.kind,
+        input = a.input,
+        parameter = a.parameter,
+        bounds = a.bounds,
+      }
     end
     for i, s in ipairs(spans) do
       plain_spans[i] = { span = s.span, slide = s.slide }

@@ -1,7 +1,6 @@
 -- Windows against a naive recomputation: every event is kept, and what a window should hold is
 -- counted again from all of them. Streams are random; the seed is in the message of a failure.
 local ffi = require "ffi"
-local bit = require "bit"
 local c = require "c"
 local cjson = require "cjson"
 local lib = c.lib
@@ -10,13 +9,13 @@ local MS = 1000000
 local SEED = tonumber(os.getenv "MOONWEIR_SEED") or os.time()
 
 local function value(v)
-  local value = ffi.new "mw_value"
+  local made = ffi.new "mw_value"
   if type(v) == "number" then
-    value.kind, value.number = 2, v
+    made.kind, made.number = 2, v
   elseif type(v) == "string" then
-    value.kind, value.text, value.len = 1, v, #v
+    made.kind, made.text, made.len = 1, v, #v
   end
-  return value, v
+  return made, v
 end
 
 local KEEP = {

@@ -1,0 +1,224 @@
+/* snapshot.c: see snapshot.h. Rows: "o/NAME" the declaration, "h/NAME\0SHARD" what is kept besides,
+ * "k/NAME\0" group, kind of key, key: an entry. */
+#include "state/snapshot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- taking ---- */
+
+mw_snapshot *mw_snapshot_begin(mw_keeper *k, unsigned shard, int renews)
+{
+    mw_snapshot *s = calloc(1, sizeof *s);
+    mw_assert(s != NULL);
+    s->keeper = k, s->shard = shard, s->renews = renews;
+    s->name = strdup(k->name), s->options = strdup(k->options);
+    mw_assert(s->name && s->options);
+    mw_keeper_save(k, &s->head);
+    mw_entries_cut(mw_keeper_entries(k));
+    return s;
+}
+
+int mw_snapshot_take(mw_snapshot *s, uint32_t most)
+{
+    if (!s->keeper) return 0;
+    if (mw_entries_take(mw_keeper_entries(s->keeper), most, &s->records)) return 1;
+    s->keeper = NULL;
+    return 0;
+}
+
+void mw_snapshot_free(mw_snapshot *s)
+{
+    free(s->name);
+    free(s->options);
+    mw_buffer_close(&s->head);
+    mw_buffer_close(&s->records);
+    free(s);
+}
+
+/* ---- writing ---- */
+
+/* A record and the first bytes of its key in the store, which decide nearly every comparison. */
+typedef struct row {
+    uint64_t prefix;
+    const mw_entry_record *record;
+    uint32_t order; /* of two for one key the later counts */
+} row;
+
+static uint64_t prefix_of(const mw_entry_record *r)
+{
+    unsigned char bytes[8] = {(unsigned char)mw_key_group(r->hash), r->key_kind};
+    memcpy(bytes + 2, r->key, r->key_len < 6 ? r->key_len : 6);
+    uint64_t prefix = 0;
+    for (int i = 0; i < 8; i++) prefix = prefix << 8 | bytes[i];
+    return prefix;
+}
+
+static int compare_keys(const row *a, const row *b)
+{
+    if (a->prefix != b->prefix) return a->prefix < b->prefix ? -1 : 1;
+    size_t n = a->record->key_len, m = b->record->key_len;
+    int order = memcmp(a->record->key, b->record->key, n < m ? n : m);
+    return order ? order : (n > m) - (n < m);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const row *x = a, *y = b;
+    int order = compare_keys(x, y);
+    return order ? order : x->order < y->order ? -1 : 1;
+}
+
+static size_t count_records(const mw_snapshot *list, const char *name)
+{
+    size_t count = 0;
+    for (const mw_snapshot *s = list; s; s = s->next)
+        for (size_t at = 0; strcmp(s->name, name) == 0 && at < s->records.len; count++)
+            at += ((const mw_entry_record *)(s->records.bytes + at))->bytes;
+    return count;
+}
+
+static void name_key(mw_buffer *key, char sort, const char *name)
+{
+    key->len = 0;
+    mw_buffer_format(key, "%c/%s", sort, name);
+    mw_buffer_append(key, "", 1);
+}
+
+/* The rows of one keeper, in the order of their keys, as LMDB likes them best. */
+static void write_entries(mw_store_writer *w, const mw_snapshot *list, const char *name)
+{
+    size_t count = count_records(list, name), n = 0;
+    row *rows = malloc((count + 1) * sizeof *rows);
+    mw_buffer key = {0};
+    mw_assert(rows != NULL);
+    for (const mw_snapshot *s = list; s; s = s->next) {
+        if (strcmp(s->name, name) != 0) continue;
+        for (size_t at = 0; at < s->records.len; n++) {
+            const mw_entry_record *r = (const mw_entry_record *)(s->records.bytes + at);
+            rows[n] = (row){prefix_of(r), r, (uint32_t)n};
+            at += r->bytes;
+        }
+    }
+    qsort(rows, count, sizeof *rows, by_key);
+    name_key(&key, 'k', name);
+    size_t head = key.len;
+    for (size_t i = 0; i < count; i++) {
+        const mw_entry_record *r = rows[i].record;
+        if (i + 1 < count && compare_keys(&rows[i], &rows[i + 1]) == 0) continue;
+        char two[2] = {(char)mw_key_group(r->hash), (char)r->key_kind};
+        key.len = head;
+        mw_buffer_append(&key, two, 2);
+        mw_buffer_append(&key, r->key, r->key_len);
+        if (r->removed) mw_store_remove(w, key.bytes, key.len);
+        else
+            mw_store_add(w, key.bytes, key.len, r->key + r->key_len, r->value_len);
+    }
+    mw_buffer_close(&key);
+    free(rows);
+}
+
+static int is_first(const mw_snapshot *list, const mw_snapshot *s)
+{
+    const mw_snapshot *other = list;
+    while (strcmp(other->name, s->name) != 0) other = other->next;
+    return other == s;
+}
+
+static void write_heads(mw_store_writer *w, const mw_snapshot *s)
+{
+    mw_buffer key = {0};
+    name_key(&key, 'o', s->name);
+    mw_store_add(w, key.bytes, key.len, s->options, strlen(s->options));
+    name_key(&key, 'h', s->name);
+    mw_buffer_format(&key, "%u", s->shard);
+    mw_store_add(w, key.bytes, key.len, s->head.bytes ? s->head.bytes : "", s->head.len);
+    mw_buffer_close(&key);
+}
+
+static void drop_old(mw_store_writer *w, const mw_snapshot *s)
+{
+    mw_buffer key = {0};
+    name_key(&key, 'h', s->name);
+    mw_store_drop(w, key.bytes, key.len);
+    name_key(&key, 'k', s->name);
+    if (s->renews) mw_store_drop(w, key.bytes, key.len);
+    mw_buffer_close(&key);
+}
+
+mw_status mw_snapshot_write(mw_store *store, const mw_snapshot *list, const mw_record *rows,
+                            size_t count, mw_error *error)
+{
+    mw_store_writer *w = mw_store_begin(store);
+    for (const mw_snapshot *s = list; s; s = s->next)
+        if (s->renews || is_first(list, s)) drop_old(w, s);
+    for (const mw_snapshot *s = list; s; s = s->next) {
+        write_heads(w, s);
+        if (is_first(list, s)) write_entries(w, list, s->name);
+    }
+    for (size_t i = 0; i < count; i++)
+        mw_store_add(w, rows[i].key, strlen(rows[i].key), rows[i].value, rows[i].len);
+    return mw_store_end(w, error);
+}
+
+/* ---- restoring ---- */
+
+typedef struct restoring {
+    mw_keeper *keeper;
+    unsigned shard, shards;
+    size_t head;
+    int damaged;
+} restoring;
+
+static int restore_entry(void *self, const char *row_key, size_t key_len, const char *value,
+                         size_t len)
+{
+    restoring *r = self;
+    if (key_len < r->head + 2) return 1;
+    unsigned group = (unsigned char)row_key[r->head];
+    if (group * r->shards / MW_KEY_GROUPS != r->shard) return 1;
+    mw_key key = {.bytes = row_key + r->head + 2,
+                  .len = (uint32_t)(key_len - r->head - 2),
+                  .kind = (unsigned char)row_key[r->head + 1]};
+    key.hash = mw_key_rehash(key.kind, key.bytes, key.len);
+    if (mw_key_group(key.hash) != group ||
+        !mw_entries_restore(mw_keeper_entries(r->keeper), &key, value, len))
+        r->damaged++;
+    return 1;
+}
+
+static int restore_head(void *self, const char *key, size_t key_len, const char *value, size_t len)
+{
+    (void)key, (void)key_len;
+    mw_keeper_load(((restoring *)self)->keeper, value, len);
+    return 1;
+}
+
+mw_status mw_snapshot_restore(mw_store *store, mw_keeper *k, unsigned shard, unsigned shards,
+                              int *found, mw_error *error)
+{
+    mw_buffer key = {0}, options = {0};
+    restoring r = {.keeper = k, .shard = shard, .shards = shards};
+    name_key(&key, 'o', k->name);
+    *found = mw_store_find(store, key.bytes, key.len, &options) &&
+             options.len == strlen(k->options) &&
+             memcmp(options.bytes, k->options, options.len) == 0;
+    if (*found) {
+        name_key(&key, 'k', k->name);
+        r.head = key.len;
+        mw_store_each(store, key.bytes, key.len, restore_entry, &r);
+        name_key(&key, 'h', k->name);
+        mw_store_each(store, key.bytes, key.len, restore_head, &r);
+        mw_keeper_restored(k);
+    }
+    mw_buffer_close(&key);
+    mw_buffer_close(&options);
+    if (r.damaged)
+        return mw_fail(
+            error, MW_INVALID,
+            "%d records of '%s' in the state folder are damaged: put the folder back from "
+            "a copy, or choose another with --state DIR to begin with nothing",
+            r.damaged, k->name);
+    return MW_OK;
+}
