@@ -28,6 +28,8 @@ typedef struct mw_rules mw_rules;
 typedef struct mw_source_host mw_source_host;
 typedef struct mw_sink_host mw_sink_host;
 typedef struct mw_keeping mw_keeping;
+typedef struct mw_store_client mw_store_client;
+typedef struct mw_blocked mw_blocked;
 
 /* Counters are written by one thread and read by any. */
 typedef _Atomic uint64_t mw_counter;
@@ -227,6 +229,10 @@ struct mw_rules {
     mw_stage_order ***stage_orders; /* [chain][stage][home] */
     uint32_t *list_counts;          /* scratch, one a sink */
     mw_list_item **lists;
+    uint32_t chain, stage;      /* that run */
+    mw_store_client **stores;   /* borrowed, one a declaration */
+    mw_blocked **blocked;       /* keys that wait (park.c) */
+    uint32_t questions, parked; /* counts */
     struct mw_rule_counters *counters; /* what Lua counts in the view, published now and then for
                                         * other threads */
 };
@@ -296,6 +302,8 @@ struct mw_shard {
     int64_t watermark_ns, kept_watermark_ns; /* the latter: before all was at its end */
     int has_due, is_flushing;
     mw_keeping *keepers;
+    mw_store_client *stores;
+    mw_parked *answered, *answered_last;
     /* cuts (cut.c) */
     _Alignas(64) mw_counter begun[2], ended[2]; /* runs, by the last bit of their batch's cut */
     unsigned cut, marked_cut, checkpoint_cut;
@@ -417,7 +425,11 @@ void mw_prepare_project(mw_rules *r, uint32_t source);
 unsigned mw_prepare_owner(mw_rules *r, uint32_t chain, uint32_t stage, uint32_t row);
 
 /* run.c: runs a stage over the events that the view holds, and sends on what came of it. */
-void mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered);
+/* NULL, or what waits of the run: then mw_run_finish ends it, some time. */
+mw_frame *mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered);
+void mw_run_finish(mw_shard *s, mw_rules *r, mw_frame *f);
+/* What the journal says is done: lists to sinks, answers. */
+void mw_run_carry_out(mw_rules *r, mw_batch *b, int ordered);
 void mw_run_received(mw_shard *s, mw_run *r);
 /* Hands the rows of the view that are not dead to the shards that own their keys. */
 void mw_run_hand_out(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered);
@@ -463,6 +475,18 @@ void mw_keeping_sweep(mw_shard *s);
 void mw_keeping_free(mw_shard *s);
 /* Begins a snapshot of all that the version keeps, behind those that there are. */
 void mw_keeping_snapshot(mw_shard *s);
+
+/* park.c: rules that wait for answers. */
+mw_status mw_park_open(mw_shard *s, mw_version *v, mw_error *error);
+void mw_park_close(mw_shard *s);
+void mw_park_work(mw_shard *s);  /* answers that came: their rules go on */
+void mw_park_flush(mw_shard *s); /* what was asked leaves */
+void mw_park_forget(mw_rules *r);
+/* For the view. */
+mw_parked *mw_park_ask(void *rules, uint32_t store, const mw_buffer *command);
+uint64_t mw_park_key(void *rules, uint32_t row);
+void mw_park_block(void *rules, uint64_t key);
+int mw_park_defer(void *rules, uint32_t row);
 
 /* cut.c: a shard's side of cuts and checkpoints, */
 void mw_cut_mark(mw_shard *s, unsigned cut, int checkpoint);

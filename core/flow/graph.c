@@ -127,6 +127,21 @@ static void read_keeps(mw_graph *g, mw_value list)
     }
 }
 
+static void read_stores(mw_graph *g, mw_value list)
+{
+    g->store_count = length(list);
+    g->stores = mw_arena_get(&g->arena, (g->store_count + 1) * sizeof *g->stores);
+    for (uint32_t i = 0; i < g->store_count; i++) {
+        mw_value v = element(list, i), options = mw_json_field(v, "connection");
+        g->stores[i] = (mw_store_declared){
+            .name = text(g, mw_json_field(v, "name")),
+            .where = text(g, mw_json_field(v, "where")),
+            .url = text(g, mw_json_field(options, "url")),
+            .timeout_ns = (int64_t)mw_json_field(options, "timeout").number,
+            .options = plain_text(g, options.text, options.len)};
+    }
+}
+
 static void read_declared(mw_graph *g, mw_declared *d, mw_value v, const mw_kinds *kinds, int sink)
 {
     mw_value options = mw_json_field(v, "options");
@@ -282,6 +297,7 @@ void mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t 
         read_declared(g, &g->sinks[i], element(list, i - 1), kinds, 1);
     read_captures(g, mw_json_field(all, "captures"), kinds, state_folder);
     read_keeps(g, mw_json_field(all, "keeps"));
+    read_stores(g, mw_json_field(all, "stores"));
     g->rule_names = texts(g, mw_json_field(all, "rules"), "name", &g->rule_count);
     read_trials(g, mw_json_field(all, "rules"));
     read_probation(g, mw_json_field(all, "flow"));

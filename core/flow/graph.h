@@ -39,6 +39,13 @@ typedef struct mw_kept_declared {
     int by_clock;
 } mw_kept_declared;
 
+/* What is asked outside: mw.shared. */
+typedef struct mw_store_declared {
+    const char *name, *where, *url;
+    const char *options; /* of the connection, as JSON */
+    int64_t timeout_ns;
+} mw_store_declared;
+
 /* What a new version of the flow may not do while it is watched. */
 typedef struct mw_probation {
     int64_t time_ns; /* -1: the flow does not say */
@@ -72,7 +79,8 @@ typedef struct mw_graph {
     mw_probation probation;
     const char **channel_names;
     mw_kept_declared *keeps;
-    uint32_t keep_count;
+    mw_store_declared *stores;
+    uint32_t keep_count, store_count;
     mw_chain *chains;      /* those of the sources, then those of the channels */
     const char **warnings; /* "file:line: message" */
 } mw_graph;

@@ -65,6 +65,8 @@ static void open_view(mw_rules *r)
     r->view.dead_letter = mw_dead_letter_of_row;
     r->view.meta = mw_meta_write;
     r->view.alive = tell_alive;
+    r->view.key_of = mw_park_key, r->view.block = mw_park_block, r->view.defer = mw_park_defer;
+    if (g->store_count) r->view.ask = mw_park_ask;
     r->view.counts = calloc(g->rule_count + 1, sizeof *r->view.counts);
     r->projectors = calloc(g->source_count + 1, sizeof *r->projectors);
     r->time_paths = calloc(g->source_count + 1, sizeof *r->time_paths);
@@ -116,6 +118,7 @@ void mw_rules_close(mw_rules *r)
     free(r->stage_orders);
     free(r->projectors);
     free(r->time_paths);
+    mw_park_forget(r);
     free(r->list_counts);
     free(r->lists);
     mw_lua_free(r->lua);

@@ -2,6 +2,7 @@
  * journal: lists to the sinks' homes, answers to the batch, and the events to the next stage. */
 #include "base/clock.h"
 #include "flow/flow_private.h"
+#include "lua/park.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +86,7 @@ void mw_run_send_list(mw_shard *s, mw_list_item *item)
 }
 
 /* An ordered run sends to every sink, if only to say that nothing comes of this batch. */
-static void carry_out(mw_rules *r, mw_batch *b, int ordered)
+void mw_run_carry_out(mw_rules *r, mw_batch *b, int ordered)
 {
     uint32_t sinks = mw_graph_plain_sinks(&r->version->graph);
     count_lines(r, b);
@@ -98,20 +99,40 @@ static void carry_out(mw_rules *r, mw_batch *b, int ordered)
         if (r->lists[i]) mw_run_send_list(r->shard, r->lists[i]);
 }
 
-void mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered)
+/* Lines of rows that have not waited: out at once, unless all of the run leave together. */
+static void leave_frame(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered)
+{
+    mw_view *v = &r->view;
+    mw_frame *f = v->frame;
+    f->chain = chain, f->stage = stage, f->ordered = ordered;
+    if (ordered) mw_buffer_append(&f->lines, v->sends, v->send_count * sizeof *v->sends);
+    else
+        mw_run_carry_out(r, b, 0);
+    mw_frame_leave(v);
+}
+
+mw_frame *mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered)
 {
     mw_tally *tally = &r->version->tallies[r->shard->index];
-    if (r->version->graph.chains[chain].count) {
+    const mw_chain *c = &r->version->graph.chains[chain];
+    r->chain = chain, r->stage = stage;
+    if (c->count) {
         int64_t began_ns = mw_clock_steady_ns();
         r->shard->running = &r->view;
         mw_time_begin(r, b);
+        if (c->stages[stage].by_function && r->version->graph.store_count)
+            mw_lua_key(r->lua, chain, stage);
         mw_lua_run(r->lua, chain, stage);
         r->shard->running = NULL;
         mw_time_end(r);
         mw_count(&tally->rule_ns, (uint64_t)(mw_clock_steady_ns() - began_ns));
     }
     mw_count(&tally->decided, r->view.given);
-    carry_out(r, b, ordered);
+    mw_frame *f = r->view.frame;
+    if (f) leave_frame(r, b, chain, stage, ordered);
+    else
+        mw_run_carry_out(r, b, ordered);
+    return f;
 }
 
 static mw_run *new_run(mw_shard *s, mw_batch *b, uint32_t chain, uint32_t stage, int ordered,
@@ -143,7 +164,7 @@ void mw_run_hand_out(mw_rules *rules, mw_batch *b, uint32_t chain, uint32_t stag
     unsigned shards = s->flow->shards;
     if (rules->version->graph.chains[chain].stages[stage].by_function)
         mw_lua_key(rules->lua, chain, stage);
-    carry_out(rules, b, 0); /* what was refused on the way */
+    mw_run_carry_out(rules, b, 0); /* what was refused on the way */
     mw_run *runs[shards];
     for (unsigned i = 0; i < shards; i++) runs[i] = NULL;
     for (unsigned i = 0; ordered && i < shards; i++)
@@ -178,23 +199,70 @@ static mw_arena *attach_arena(mw_batch *b, uint32_t count)
     return arena;
 }
 
+static int has_more(const mw_rules *rules, const mw_run *r)
+{
+    return r->stage + 1 < rules->version->graph.chains[r->chain].count;
+}
+
+static void end_run(mw_shard *s, mw_rules *rules, mw_batch *b, mw_run *r)
+{
+    if (r && has_more(rules, r) && (r->count || r->ordered)) {
+        rules->view.send_count = 0, rules->view.row = 0;
+        mw_run_hand_out(rules, b, r->chain, r->stage + 1, r->ordered);
+    }
+    mw_delivery_decided(s, b);
+    mw_delivery_release(s, b);
+    free(r);
+}
+
+static int by_row(const void *a, const void *b)
+{
+    const mw_send *x = *(const mw_send *const *)a, *y = *(const mw_send *const *)b;
+    if (x->row != y->row) return x->row < y->row ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+/* Lines of a run, in the order of its rows, into the view's journal. */
+static void sort_lines(mw_view *v, const mw_frame *f)
+{
+    const mw_send *lines = (const mw_send *)f->lines.bytes;
+    uint32_t count = (uint32_t)(f->lines.len / sizeof *lines);
+    const mw_send **sorted = malloc((count + 1) * sizeof *sorted);
+    mw_assert(sorted != NULL);
+    for (uint32_t i = 0; i < count; i++) sorted[i] = &lines[i];
+    qsort(sorted, count, sizeof *sorted, by_row);
+    while (v->send_room < count) mw_view_grow(v);
+    for (uint32_t i = 0; i < count; i++) v->sends[i] = *sorted[i];
+    v->send_count = count;
+    free(sorted);
+}
+
+void mw_run_finish(mw_shard *s, mw_rules *rules, mw_frame *f)
+{
+    mw_batch *b = f->batch;
+    mw_run *r = f->run;
+    if (f->ordered) {
+        sort_lines(&rules->view, f);
+        mw_run_carry_out(rules, b, 1);
+    }
+    rules->view.frame = NULL;
+    mw_frame_free(f);
+    end_run(s, rules, b, r);
+}
+
 static void run_one(mw_shard *s, mw_run *r)
 {
     mw_rules *rules = mw_rules_of(r->batch, s);
-    int more = r->stage + 1 < rules->version->graph.chains[r->chain].count;
-    if (r->count || (more && r->ordered)) {
+    mw_frame *f = NULL;
+    if (r->count || (has_more(rules, r) && r->ordered)) {
         mw_view_begin(&rules->view, r->batch, attach_arena(r->batch, r->count), r->events,
                       r->count);
         mw_prepare_project(rules, r->batch->source);
-        mw_run_here(rules, r->batch, r->chain, r->stage, 0);
-        if (more) {
-            rules->view.send_count = 0, rules->view.row = 0;
-            mw_run_hand_out(rules, r->batch, r->chain, r->stage + 1, r->ordered);
-        }
+        f = mw_run_here(rules, r->batch, r->chain, r->stage, 0);
     }
-    mw_delivery_decided(s, r->batch);
-    mw_delivery_release(s, r->batch);
-    free(r);
+    if (f) f->run = r; /* it ends when nothing of it waits any more */
+    else
+        end_run(s, rules, r->batch, r);
 }
 
 static int by_origin(const void *a, const void *b)

@@ -6,6 +6,7 @@
  */
 #include "flow/flow_private.h"
 #include "flow/watchdog.h"
+#include "lua/park.h"
 
 #include <stdlib.h>
 
@@ -110,6 +111,7 @@ static void publish_counts(mw_shard *s)
 static void on_check(uv_check_t *handle)
 {
     mw_shard *s = handle->data;
+    if (s->answered) mw_park_work(s);
     if (s->work_first || s->runs_first) work(s);
     if (s->next) mw_swap_look(s);
     if (s->marked_cut != s->cut || s->cut_unsafe) mw_cut_look(s);
@@ -120,7 +122,8 @@ static void on_check(uv_check_t *handle)
         finish(s);
         if (s->cut_unsafe) mw_cut_look(s);
     }
-    int more = s->work_first || s->runs_first || s->done_first || s->taking;
+    mw_park_flush(s);
+    int more = s->work_first || s->runs_first || s->done_first || s->taking || s->answered;
     if (s->version && uv_now(&s->loop) - s->published_ms >= PUBLISH_MS) publish_counts(s);
     if (!more && uv_is_active((uv_handle_t *)&s->idle)) uv_idle_stop(&s->idle);
 }
@@ -147,6 +150,7 @@ static void stop(mw_shard *s)
     uv_close((uv_handle_t *)&s->tick, NULL);
     uv_close((uv_handle_t *)&s->beat, NULL);
     mw_time_close(s);
+    mw_park_close(s);
     mw_watchdog_leave(s->flow->options.watchdog, s->index);
     mw_post_close(s->flow->post, s->index);
 }
@@ -309,6 +313,7 @@ void mw_shard_free(mw_shard *s)
 {
     free_hosts(s);
     mw_keeping_free(s);
+    for (mw_parked *p = s->answered, *next; p; p = next) next = p->next, mw_parked_free(p);
     free(s->progress);
     free(s->at_mark);
 }

@@ -287,6 +287,20 @@ void mw_lua_run(mw_lua *l, uint32_t chain, uint32_t stage)
     run_contained(l, l->drivers, chain, stage * 2 + (l->view->given == 1));
 }
 
+void mw_lua_resume(mw_lua *l, uint32_t question)
+{
+    lua_State *L = l->L;
+    mw_view *v = l->view;
+    keep_memory(l);
+    push_runtime(L, "resume");
+    lua_pushinteger(L, (lua_Integer)question);
+    if (lua_pcall(L, 1, 0, 0) == 0) return;
+    const char *why = lua_tostring(L, -1);
+    if (!why || l->starved) why = "the rule ran out of memory";
+    mw_view_fail(v, v->row, v->rule, v->first, why, strlen(why));
+    lua_pop(L, 1);
+}
+
 void mw_lua_key(mw_lua *l, uint32_t chain, uint32_t stage)
 {
     mw_view_reserve_hashes(l->view);

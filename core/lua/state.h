@@ -30,6 +30,8 @@ mw_status mw_lua_again(mw_lua *l, mw_error *error);
  * dead letters. */
 void mw_lua_run(mw_lua *l, uint32_t chain, uint32_t stage);
 /* Fills view->hashes for a stage whose `by` is a function. */
+/* The rule that waited for the answer to a question goes on with it. */
+void mw_lua_resume(mw_lua *l, uint32_t question);
 void mw_lua_key(mw_lua *l, uint32_t chain, uint32_t stage);
 size_t mw_lua_bytes(mw_lua *l);
 /* The lua_State, for the test command. */

@@ -37,6 +37,7 @@ void mw_view_close(mw_view *v)
     mw_buffer_close(&v->key_bytes);
     free(v->uses);
     free(v->given_values);
+    mw_buffer_close(&v->command);
 }
 
 /* Slots for `rows` rows; what is there stays. */
@@ -52,8 +53,10 @@ static void reserve_slots(mw_view *v, uint32_t rows)
 
 void mw_view_begin(mw_view *v, mw_batch *b, mw_arena *arena, mw_event *events, uint32_t count)
 {
-    v->generation = (v->generation + 1) & 0x3fffffff;
-    if (v->generation == 0) v->generation = 1;
+    v->generations = (v->generations + 1) & 0x3fffffff;
+    if (v->generations == 0) v->generations = 1;
+    v->generation = v->generations;
+    v->alone = 0, v->frame = NULL;
     v->batch = b, v->arena = arena;
     v->events = events, v->events_own = 0;
     v->count = v->given = count;

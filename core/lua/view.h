@@ -48,6 +48,8 @@ typedef struct mw_rule_count {
 } mw_rule_count;
 
 typedef struct mw_use mw_use;
+typedef struct mw_frame mw_frame;
+typedef struct mw_parked mw_parked;
 
 typedef struct mw_view {
     /* the part that Lua knows */
@@ -78,6 +80,14 @@ typedef struct mw_view {
     mw_window_result *results;
     mw_value key;
     int64_t due; /* an event whose mark is not before it: something is due first */
+    /* rules that wait (lua/park.h) */
+    uint32_t alone;   /* only this row: the others have run, or will */
+    uint32_t blocked; /* keys whose events have to wait */
+    uint32_t first;   /* journal line at which the row began */
+    uint32_t base;    /* the row of the run that is worked on, while R.row may be one it made */
+    mw_value *reply;  /* what was waited for, in preorder */
+    uint32_t reply_count, asked; /* asked: number of the last question */
+    const char *reply_error;     /* instead of a reply; or NULL */
     /* the rest is C's */
     mw_batch *batch;
     mw_trials *trials; /* or NULL */
@@ -99,12 +109,21 @@ typedef struct mw_view {
     mw_buffer key_bytes;
     int by_row;
     int64_t watermark_ns, others_ns, clock_ns, now_ns;
+    mw_frame *frame; /* of the run, where something of it waits */
+    mw_parked *asking;
+    uint32_t generations;
+    uint64_t alone_key; /* of the row that runs alone */
+    mw_buffer command;
     void *host; /* the shard */
     int (*route)(void *host, struct mw_view *view, uint32_t row, uint32_t channel);
     void (*dead_letter)(void *host, struct mw_view *view, mw_buffer *out, uint32_t row,
                         uint32_t rule, const char *why, size_t len);
     void (*meta)(void *host, struct mw_view *view, uint32_t row, mw_buffer *out);
     void (*alive)(void *host);
+    mw_parked *(*ask)(void *host, uint32_t store, const mw_buffer *command);
+    uint64_t (*key_of)(void *host, uint32_t row);
+    void (*block)(void *host, uint64_t key); /* a row of this key waits */
+    int (*defer)(void *host, uint32_t row);
 } mw_view;
 
 void mw_view_init(mw_view *v, mw_paths *paths);

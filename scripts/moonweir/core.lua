@@ -27,6 +27,10 @@ typedef struct {
   mw_window_result *results;
   mw_value key;
   int64_t due;
+  int32_t alone, blocked, first, base;
+  mw_value *reply;
+  int32_t reply_count, asked;
+  const char *reply_error;
 } mw_view;
 typedef struct mw_when mw_when;
 

@@ -10,6 +10,7 @@ local aggregates = require "moonweir.aggregates"
 local window = require "moonweir.window"
 local state = require "moonweir.state"
 local timer = require "moonweir.timer"
+local shared = require "moonweir.shared"
 local C, ffi, R = core.C, core.ffi, core.view()
 local setmetatable, getmetatable, type, error, tostring, tonumber =
   setmetatable, getmetatable, type, error, tostring, tonumber
@@ -88,6 +89,7 @@ function M.new(kinds, env)
     tests = {},
     captures = {},
     keeps = {},
+    stores = {},
     dead = nil,
   }
   local names =
@@ -434,6 +436,7 @@ function M.new(kinds, env)
   -- what is kept by key
 
   local kit = { name_of = name_of, table_of = table_of, handle_of = handle_of }
+  function kit.where(level) return where(level + 1) end
 
   --- Notes a declaration that keeps something. A reload keeps it while its `settings` are the same.
   function kit.keep(sort, name, settings, level)
@@ -462,6 +465,7 @@ function M.new(kinds, env)
   window.open(mw, d, kit)
   state.open(mw, kit)
   timer.open(mw, kit)
+  shared.open(mw, d, kit)
 
   function mw.reply(e, body, status)
     if getmetatable(e) ~= Event then
@@ -556,6 +560,7 @@ function M.new(kinds, env)
     "state",
     "timer",
     "every",
+    "shared",
     "count",
     "rate",
     "sum",

@@ -13,6 +13,7 @@ local core = require "moonweir.core"
 local event = require "moonweir.event"
 local budget = require "moonweir.budget"
 local encode = require "moonweir.encode"
+require "moonweir.park"
 local C, R = core.C, core.view()
 
 local M = {}
@@ -280,6 +281,9 @@ end
 
 local function settle(row, first) C.mw_view_settle(R, row, first) end
 
+--- Whether a row waits for its key's turn.
+local function blocked(row) return C.mw_view_defer(R, row) ~= 0 end
+
 --- The same as a function; nil where there is nothing to settle.
 local function settler(rules)
   local text = settle_text(rules)
@@ -289,18 +293,25 @@ end
 
 --- What is due before a row, in a flow that keeps something.
 local ADVANCE = "if R.events[row].mark >= R.due then extra.advance(row) end"
+--- In a flow whose rules may wait: rows of keys that wait have to wait, too; and a row that goes on
+--- ends with itself.
+local BLOCKED = " and not (R.blocked ~= 0 and R.alone == 0 and extra.blocked(row))"
+local BEGIN = "R.first, R.base = R.send_count, row"
+local ALONE = "if R.alone ~= 0 then return end"
 
 local LOOP = [[
   return function()
     local generation = R.generation
     for row = R.row, R.given - 1 do
-      if R.events[row].dead == 0 then
+      if R.events[row].dead == 0%s then
         R.row, R.values = row, R.slots + row * R.stride
+        %s
         %s
         local first = R.send_count
         %s
         if R.pending > 0 then extra.deliver(row, first) end
       end
+      %s
     end
   end]]
 
@@ -308,8 +319,9 @@ local LOOP = [[
 local ONCE = [[
   return function()
     local generation, row = R.generation, R.row
-    if R.events[row].dead == 0 then
+    if R.events[row].dead == 0%s then
       R.values = R.slots + row * R.stride
+      %s
       %s
       local first = R.send_count
       %s
@@ -321,23 +333,32 @@ local ONCE = [[
 --- alone.
 ---@param rules { fn: function, number: integer, when: table? }[]
 ---@param advance fun(row: integer)?  runs what is due before a row
+---@param waits boolean                rules may wait for answers
 ---@return function many, function one
-local function driver(rules, advance)
+local function driver(rules, advance, waits)
   local list = segments(rules)
-  local extra = { deliver = deliver, settle = settle, advance = advance }
+  local extra = { deliver = deliver, settle = settle, advance = advance, blocked = blocked }
   local advance_text = advance and ADVANCE or ""
+  local blocked_text, begin_text, alone_text = "", "", ""
+  if waits then
+    blocked_text, begin_text, alone_text = BLOCKED, BEGIN, ALONE
+  end
   if #list == 1 and not list[1].index then
     local calls = calls_text(list[1].rules) .. settle_text(rules)
-    return compile(LOOP:format(advance_text, calls), list[1].rules, extra),
-      compile(ONCE:format(advance_text, calls), list[1].rules, extra)
+    local loop = LOOP:format(blocked_text, begin_text, advance_text, calls, alone_text)
+    local once = ONCE:format(blocked_text, begin_text, advance_text, calls)
+    return compile(loop, list[1].rules, extra), compile(once, list[1].rules, extra)
   end
   -- the loop itself is not compiled, so what it does with the view is in functions that are
   local run = row_function(rules)
   local function begin(row)
     if R.events[row].dead ~= 0 then return nil end
+    if waits and R.blocked ~= 0 and R.alone == 0 and blocked(row) then return nil end
     R.row, R.values = row, R.slots + row * R.stride
+    R.first, R.base = R.send_count, row
     return R.send_count
   end
+  local function is_alone() return R.alone ~= 0 end
   local function is_due(row) return R.events[row].mark >= R.due end
   local function bounds() return R.row, R.given - 1 end
   local function pending() return R.pending > 0 end
@@ -355,6 +376,7 @@ local function driver(rules, advance)
         if settle_row then settle_row(row, mark) end
         if pending() then deliver(row, mark) end
       end
+      if waits and is_alone() then return end
     end
   end
   jit.off(many)
@@ -410,13 +432,14 @@ end
 ---@param chains { rules: table[] }[][]  by chain (sources, then channels), then stage
 ---@param sources integer                how many of the chains are sources
 ---@param keeps table[]                  what the flow keeps by key
+---@param waits boolean                  rules may wait for answers
 ---@return function[][] drivers by chain, then two a stage: for many rows and for one
-function M.build(chains, sources, keeps)
+function M.build(chains, sources, keeps, waits)
   local drivers, advance = {}, advancer(keeps)
   for i, stages in ipairs(chains) do
     drivers[i] = {}
     for j, stage in ipairs(stages) do
-      drivers[i][2 * j - 1], drivers[i][2 * j] = driver(stage.rules, advance)
+      drivers[i][2 * j - 1], drivers[i][2 * j] = driver(stage.rules, advance, waits)
     end
     if i > sources then
       local all = {}

@@ -220,6 +220,10 @@ end
 --- assignment.
 local overlay
 
+--- The overlay of a rule that waits, and back.
+function M.overlay() return overlay end
+function M.set_overlay(o) overlay = o end
+
 local function index_slow(e, path, k)
   local row = row_of(e)
   if R.overlaid ~= 0 then

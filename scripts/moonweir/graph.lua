@@ -34,8 +34,8 @@ local function stages_of(rules, sort, index, merge)
   return stages
 end
 
---- Chains of all sources, then of all channels. `merge`: there is one shard, so one stage is
---- enough.
+--- Chains of all sources, then of all channels. `merge`: there is one shard and no rule waits, so
+--- one stage is enough.
 function M.chains(d, merge)
   local chains = {}
   for i in ipairs(d.sources) do
@@ -135,6 +135,7 @@ function M.plain(d, chains)
   return {
     flow = d.flow,
     keeps = list(keeps),
+    stores = list(d.stores),
     dead = d.dead,
     sources = list(d.sources),
     sinks = list(d.sinks),

@@ -8,6 +8,7 @@ local graph = require "moonweir.graph"
 local driver = require "moonweir.driver"
 local budget = require "moonweir.budget"
 local trial = require "moonweir.trial"
+local park = require "moonweir.park"
 local C, R = core.C, core.view()
 
 local M = {}
@@ -80,7 +81,7 @@ local function declare_all()
     budget.limits[rule.number] = rule.timeout
   end
   declared = d
-  chains = graph.chains(d, R.shards == 1)
+  chains = graph.chains(d, R.shards == 1 and #d.stores == 0)
 end
 
 --- Loads a flow. `kinds_text` is JSON; errors are raised as text that begins with file:line.
@@ -109,8 +110,19 @@ function M.build()
   for _, kept in ipairs(declared.keeps) do
     if kept.bind then kept.bind() end
   end
-  return driver.build(chains, #declared.sources, declared.keeps)
+  local waits = #declared.stores > 0
+  local drivers = driver.build(chains, #declared.sources, declared.keeps, waits)
+  if not waits then return drivers end
+  for _, stages in ipairs(drivers) do
+    for i, run in ipairs(stages) do
+      stages[i] = function() park.run(run) end
+    end
+  end
+  return drivers
 end
+
+--- A rule goes on that waited for the answer to a question. For C.
+M.resume = park.resume
 
 --- Functions that leave the hash of each row's key in R.hashes, for stages whose `by` is a
 --- function.

@@ -1,0 +1,69 @@
+/* park.h: rules that wait for an answer from outside, while others go on.
+ *
+ * A rule that asks gives up its coroutine's turn; the scheduler (scripts/moonweir/park.lua) goes on
+ * with the next row in another one. What the run has (events, slots, generation) then becomes a
+ * frame, which the view takes up again for each row that goes on. A row's journal lines wait with
+ * it. Thread: the view's shard. */
+#ifndef MW_PARK_H
+#define MW_PARK_H
+
+#include "lua/view.h"
+
+/* What a view has of a run; swapped with the view's. */
+struct mw_frame {
+    mw_frame *next, **link; /* among those of the rules */
+    mw_batch *batch;
+    mw_arena *arena;
+    mw_event *events;
+    mw_value *slots;
+    uint32_t generation, count, given, stride, slots_room, events_room;
+    uint32_t open;   /* rows that wait, for an answer or for their turn */
+    mw_buffer lines; /* mw_send of rows that are done, where they leave together */
+    /* what is to be done with it */
+    uint32_t chain, stage;
+    int ordered, runs; /* runs: its first pass is not over */
+    void *run;
+};
+
+/* A row that waits for an answer. */
+struct mw_parked {
+    mw_parked *next;
+    uint32_t number;
+    void *rules;
+    mw_frame *frame;
+    uint32_t row, base, first, pending;
+    uint64_t key; /* 0: none waits behind it */
+    mw_send *lines;
+    uint32_t line_count;
+    /* the answer */
+    mw_value *reply;
+    uint32_t reply_count, reply_room;
+    mw_buffer texts;
+    const char *error;
+};
+
+/* ---- from Lua ---- */
+
+/* A command for a store: begin, arguments, ask. The number of the question, which is in v->asked;
+ * 0: it cannot be asked here. */
+void mw_view_command(mw_view *v, uint32_t arguments);
+void mw_view_argument(mw_view *v, const char *bytes, size_t len);
+uint32_t mw_view_ask(mw_view *v, uint32_t store);
+/* The row that asked last waits: its journal lines go with it. */
+void mw_view_park(mw_view *v);
+/* Whether the row must wait because its key does; then it is noted. */
+int mw_view_defer(mw_view *v, uint32_t row);
+
+/* ---- by C ---- */
+
+mw_frame *mw_frame_of_run(mw_view *v);
+/* Moves what the run has into its frame. */
+void mw_frame_leave(mw_view *v);
+/* Gives the view a frame's, and a row to go on with. */
+void mw_frame_enter(mw_view *v, mw_frame *f, uint32_t row);
+void mw_frame_free(mw_frame *f);
+/* The row of a frame that the view has goes on where it waited. */
+void mw_parked_enter(mw_view *v, mw_parked *p);
+void mw_parked_free(mw_parked *p);
+
+#endif

@@ -1,0 +1,264 @@
+--- Shared states: `mw.shared(name, { url, timeout, on_failure, prefix, ttl })`: records in Redis, seen
+--- by every instance. A record is a Redis hash under the key `prefix .. key`.
+---
+--- A call waits for Redis: the rule's other calls and other events of its key wait with it, everything else
+--- goes on; what many events ask leaves together.
+local core = require "moonweir.core"
+local options = require "moonweir.options"
+local park = require "moonweir.park"
+local event = require "moonweir.event"
+local encode = require "moonweir.encode"
+local C, ffi, R = core.C, core.ffi, core.view()
+local type, error, tostring, tonumber, pairs = type, error, tostring, tonumber, pairs
+
+local M = {}
+
+local OPTIONS = {
+  { name = "url", type = "text", fallback = "!", doc = "redis://…, unix:///… or redis-sentinel://…" },
+  { name = "timeout", type = "duration", fallback = "200ms", doc = "how long a call may take" },
+  { name = "prefix", type = "text", doc = "what keys in Redis begin with; NAME: without it" },
+  { name = "ttl", type = "duration", fallback = "0s", doc = "how long a record lives after a change" },
+}
+
+--- A value as Redis keeps it: texts and numbers as they are, everything else as JSON.
+local function to_text(v)
+  local kind = type(v)
+  if kind == "string" then return v end
+  if kind == "number" and v % 1 == 0 and v > -1e15 and v < 1e15 then return ("%d"):format(v) end
+  if kind == "number" then return ("%.17g"):format(v) end
+  if kind == "cdata" then return (tostring(v):gsub("[UL]+$", "")) end
+  if kind == "function" or kind == "thread" or kind == "userdata" then
+    error("a " .. kind .. " cannot be kept", 3)
+  end
+  return encode.encode_text(event.decode(v))
+end
+
+--- And back: what reads as a number is one, what reads as JSON is what it says.
+local function to_value(text)
+  local first = text:byte(1)
+  if not first then return text end
+  if first <= 57 and (first >= 48 or first == 45) then
+    local n = #text < 17 and text:find "^%-?%d+%.?%d*[eE]?[%+%-]?%d*$" and tonumber(text)
+    if n then return n end
+  elseif text == "true" then
+    return true
+  elseif text == "false" then
+    return false
+  elseif text == "null" then
+    return encode.null
+  elseif first == 123 or first == 91 then
+    local v = event.decode_text(text)
+    if v ~= nil then return v end
+  end
+  return text
+end
+
+--- The reply from value number `i` on; and the number behind it. An error is a table { error = }.
+local function take(i)
+  local v = R.reply[i]
+  local kind = v.kind
+  if kind == core.STRING then return ffi.string(v.text, v.len), i + 1 end
+  if kind == core.NUMBER then return v.number, i + 1 end
+  if kind == core.NULL then return nil, i + 1 end
+  if kind == core.ESCAPED then return { error = ffi.string(v.text, v.len) }, i + 1 end
+  local n, list = v.number, {}
+  i = i + 1
+  for k = 1, n do
+    list[k], i = take(i)
+  end
+  return list, i
+end
+
+--- Adds `mw.shared`.
+function M.open(mw, d, kit)
+  function mw.shared(name, given)
+    kit.name_of("shared", name, 2)
+    local what = "shared '" .. name .. "'"
+    given = kit.table_of(what, given, 2)
+    local on_failure, rest = given.on_failure or "dead-letter", {}
+    for k, v in pairs(given) do
+      if k ~= "on_failure" then rest[k] = v end
+    end
+    if on_failure ~= "dead-letter" and on_failure ~= "default" and type(on_failure) ~= "function" then
+      error(what .. ": 'on_failure' must be \"dead-letter\", \"default\" or a function", 2)
+    end
+    local resolved = options.check(what, rest, OPTIONS, 2)
+    local prefix, ttl_ms = resolved.prefix or (name .. ":"), math.floor(resolved.ttl / 1e6)
+    local index = #d.stores
+    d.stores[index + 1] = {
+      name = name,
+      where = kit.where(2),
+      connection = { url = resolved.url, timeout = resolved.timeout },
+    }
+
+    --- What a call gives when Redis does not answer, or answers an error.
+    local function failed(call, key, why)
+      if on_failure == "default" then return nil end
+      if on_failure == "dead-letter" then error(what .. ": " .. call .. ": " .. why, 4) end
+      return (on_failure(call, key, why))
+    end
+
+    --- Sends one command and waits for its reply. Nil and why where there is none.
+    local function ask(...)
+      local n = select("#", ...)
+      C.mw_view_command(R, n)
+      for i = 1, n do
+        local argument = select(i, ...)
+        C.mw_view_argument(R, argument, #argument)
+      end
+      if C.mw_view_ask(R, index) == 0 then
+        error(what .. " is used by rules, not while the flow is declared", 4)
+      end
+      park.await()
+      if R.reply_count == 0 then return nil, ffi.string(R.reply_error) end
+      local reply = take(0)
+      if type(reply) == "table" and reply.error then return nil, reply.error end
+      return reply
+    end
+
+    local function key_of(key, level)
+      local kind = type(key)
+      if kind == "string" then return prefix .. key end
+      if kind == "number" or kind == "boolean" or kind == "cdata" then
+        return prefix .. to_text(key)
+      end
+      error(what .. ": the key is " .. (key == nil and "missing" or "a " .. kind), level + 1)
+    end
+
+    local function ttl_of(how)
+      if not how or how.ttl == nil then return ttl_ms end
+      local ns, expected = options.duration(how.ttl)
+      if not ns then error(what .. ": 'ttl' must be " .. expected, 3) end
+      return math.floor(ns / 1e6)
+    end
+
+    local SET = "redis.call('DEL',KEYS[1]) if #ARGV>1 then redis.call('HSET',KEYS[1],unpack(ARGV,2)) end "
+      .. "if ARGV[1]~='0' then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return 1"
+    local PUT = "if ARGV[3] then redis.call('HSET',KEYS[1],ARGV[2],ARGV[3]) else redis.call('HDEL',KEYS[1],ARGV[2]) end "
+      .. "if ARGV[1]~='0' then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return 1"
+    local ADD = "local v=redis.call('HINCRBYFLOAT',KEYS[1],ARGV[2],ARGV[3]) "
+      .. "if ARGV[1]~='0' then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return v"
+    local SWAP = "local v=redis.call('HGET',KEYS[1],ARGV[2]) if v==false then v='' end "
+      .. "if v~=ARGV[3] then return 0 end redis.call('HSET',KEYS[1],ARGV[2],ARGV[4]) "
+      .. "if ARGV[1]~='0' then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return 1"
+
+    --- Hashes of scripts that the server was given, by their text.
+    local loaded = {}
+
+    --- Runs a script by its hash; the server is given it first, and again where it has forgotten.
+    local function run_script(script, keys, ...)
+      local hash, why = loaded[script], nil
+      for _ = 1, 2 do
+        if not hash then
+          hash, why = ask("SCRIPT", "LOAD", script)
+          if why then return nil, why end
+          loaded[script] = hash
+        end
+        local reply
+        reply, why = ask("EVALSHA", hash, keys, ...)
+        if not why or not why:find "^NOSCRIPT" then return reply, why end
+        hash = nil
+      end
+      return nil, why
+    end
+
+    local methods = {}
+
+    function methods.get(_, key, field)
+      local reply, why
+      if field ~= nil then
+        reply, why = ask("HGET", key_of(key, 2), field)
+        if why then return (failed("get", key, why)) end
+        return reply and to_value(reply)
+      end
+      reply, why = ask("HGETALL", key_of(key, 2))
+      if why then return (failed("get", key, why)) end
+      if #reply == 0 then return nil end
+      local record = {}
+      for i = 1, #reply, 2 do
+        record[reply[i]] = to_value(reply[i + 1])
+      end
+      return record
+    end
+
+    function methods.set(_, key, record, how)
+      if type(record) ~= "table" then
+        error(what .. ": set wants a table of fields, not a " .. type(record), 2)
+      end
+      local list = {}
+      for k, v in pairs(event.decode(record)) do
+        list[#list + 1] = tostring(k)
+        list[#list + 1] = to_text(v)
+      end
+      local _, why = run_script(SET, "1", key_of(key, 2), tostring(ttl_of(how)), unpack(list))
+      if why then return (failed("set", key, why)) end
+      return true
+    end
+
+    function methods.put(_, key, field, value, how)
+      local ttl = tostring(ttl_of(how))
+      local _, why
+      if value == nil then
+        _, why = run_script(PUT, "1", key_of(key, 2), ttl, field)
+      else
+        _, why = run_script(PUT, "1", key_of(key, 2), ttl, field, to_text(value))
+      end
+      if why then return (failed("put", key, why)) end
+      return true
+    end
+
+    function methods.increment(_, key, field, by, how)
+      if by ~= nil and type(by) ~= "number" then
+        error("increment adds a number, not a " .. type(by), 2)
+      end
+      local ttl = tostring(ttl_of(how))
+      local reply, why = run_script(ADD, "1", key_of(key, 2), ttl, field, to_text(by or 1))
+      if why then return (failed("increment", key, why)) end
+      return tonumber(reply)
+    end
+
+    function methods.compare_and_set(_, key, field, before, after, how)
+      local ttl = tostring(ttl_of(how))
+      local old = before == nil and "" or to_text(before)
+      local reply, why = run_script(SWAP, "1", key_of(key, 2), ttl, field, old, to_text(after))
+      if why then return (failed("compare_and_set", key, why)) end
+      return reply == 1
+    end
+
+    function methods.delete(_, key)
+      local reply, why = ask("DEL", key_of(key, 2))
+      if why then return (failed("delete", key, why)) end
+      return reply == 1
+    end
+
+    --- A script of the flow's own, which Redis runs as one step: its keys get the prefix.
+    function methods.eval(_, script, keys, arguments)
+      local list = {}
+      for i, key in ipairs(keys or {}) do
+        list[i] = key_of(key, 2)
+      end
+      local n = #list
+      for i, argument in ipairs(arguments or {}) do
+        list[n + i] = to_text(argument)
+      end
+      local reply, why = run_script(script, tostring(n), unpack(list))
+      if why then return (failed("eval", keys and keys[1], why)) end
+      return reply
+    end
+
+    --- Any command, as Redis knows it; nothing is added to its keys.
+    function methods.command(_, ...)
+      local list = { ... }
+      for i, argument in ipairs(list) do
+        list[i] = to_text(argument)
+      end
+      local reply, why = ask(unpack(list))
+      if why then return (failed("command", list[2], why)) end
+      return reply
+    end
+
+    return kit.handle_of("shared", name, index, methods)
+  end
+end
+
+return M
