@@ -229,10 +229,10 @@ struct mw_rules {
     mw_stage_order ***stage_orders; /* [chain][stage][home] */
     uint32_t *list_counts;          /* scratch, one a sink */
     mw_list_item **lists;
-    uint32_t chain, stage;      /* that run */
-    mw_store_client **stores;   /* borrowed, one a declaration */
-    mw_blocked **blocked;       /* keys that wait (park.c) */
-    uint32_t questions, parked; /* counts */
+    uint32_t chain, stage;             /* that run */
+    mw_store_client **stores;          /* borrowed, one a declaration */
+    mw_blocked **blocked;              /* keys that wait (park.c) */
+    uint32_t questions, parked;        /* counts */
     struct mw_rule_counters *counters; /* what Lua counts in the view, published now and then for
                                         * other threads */
 };

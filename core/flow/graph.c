@@ -133,12 +133,12 @@ static void read_stores(mw_graph *g, mw_value list)
     g->stores = mw_arena_get(&g->arena, (g->store_count + 1) * sizeof *g->stores);
     for (uint32_t i = 0; i < g->store_count; i++) {
         mw_value v = element(list, i), options = mw_json_field(v, "connection");
-        g->stores[i] = (mw_store_declared){
-            .name = text(g, mw_json_field(v, "name")),
-            .where = text(g, mw_json_field(v, "where")),
-            .url = text(g, mw_json_field(options, "url")),
-            .timeout_ns = (int64_t)mw_json_field(options, "timeout").number,
-            .options = plain_text(g, options.text, options.len)};
+        g->stores[i] =
+            (mw_store_declared){.name = text(g, mw_json_field(v, "name")),
+                                .where = text(g, mw_json_field(v, "where")),
+                                .url = text(g, mw_json_field(options, "url")),
+                                .timeout_ns = (int64_t)mw_json_field(options, "timeout").number,
+                                .options = plain_text(g, options.text, options.len)};
     }
 }
 

@@ -175,8 +175,8 @@ uint64_t mw_park_key(void *rules, uint32_t row)
         const mw_value *values[st->by_count + 1];
         if (!st->by_count) return 0;
         for (uint32_t i = 0; i < st->by_count; i++)
-            values[i] = &v->slots[(size_t)row * v->stride +
-                                  (size_t)r->key_paths[r->chain][r->stage][i]];
+            values[i] =
+                &v->slots[(size_t)row * v->stride + (size_t)r->key_paths[r->chain][r->stage][i]];
         hash = mw_key_hash(values, st->by_count);
     }
     return (hash * 31 + r->chain * 1000003 + r->stage * 7919) | 1;

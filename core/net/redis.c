@@ -41,7 +41,7 @@ struct mw_redis {
         uv_stream_t stream;
         uv_tcp_t tcp;
         uv_pipe_t pipe;
-    } *socket; /* of the connection, freed when it is closed */
+    } * socket; /* of the connection, freed when it is closed */
     uv_connect_t connect;
     uv_getaddrinfo_t look_up;
     int looking_up, connecting, writing, asks_sentinel, closed, failing;

@@ -436,7 +436,10 @@ function M.new(kinds, env)
   -- what is kept by key
 
   local kit = { name_of = name_of, table_of = table_of, handle_of = handle_of }
-  function kit.where(level) return where(level + 1) end
+  function kit.where(level)
+    local at = where(level + 1)
+    return at
+  end
 
   --- Notes a declaration that keeps something. A reload keeps it while its `settings` are the same.
   function kit.keep(sort, name, settings, level)

@@ -1,8 +1,8 @@
---- Shared states: `mw.shared(name, { url, timeout, on_failure, prefix, ttl })`: records in Redis, seen
---- by every instance. A record is a Redis hash under the key `prefix .. key`.
+--- Shared states: `mw.shared(name, { url, timeout, on_failure, prefix, ttl })`: records in Redis,
+--- seen by every instance. A record is a Redis hash under the key `prefix .. key`.
 ---
---- A call waits for Redis: the rule's other calls and other events of its key wait with it, everything else
---- goes on; what many events ask leaves together.
+--- A call waits for Redis: other events of its key wait with it, everything else goes on; what many
+--- events ask leaves together.
 local core = require "moonweir.core"
 local options = require "moonweir.options"
 local park = require "moonweir.park"
@@ -14,10 +14,38 @@ local type, error, tostring, tonumber, pairs = type, error, tostring, tonumber, 
 local M = {}
 
 local OPTIONS = {
-  { name = "url", type = "text", fallback = "!", doc = "redis://…, unix:///… or redis-sentinel://…" },
+  {
+    name = "url",
+    type = "text",
+    fallback = "!",
+    doc = "redis://…, unix:///… or redis-sentinel://…",
+  },
   { name = "timeout", type = "duration", fallback = "200ms", doc = "how long a call may take" },
   { name = "prefix", type = "text", doc = "what keys in Redis begin with; NAME: without it" },
-  { name = "ttl", type = "duration", fallback = "0s", doc = "how long a record lives after a change" },
+  {
+    name = "ttl",
+    type = "duration",
+    fallback = "0s",
+    doc = "how long a record lives after a change",
+  },
+}
+
+--- What Redis does as one step. ARGV[1] is the time to live in milliseconds, 0: none.
+local EXPIRE = "if ARGV[1]~='0' then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end "
+local scripts = {
+  SET = "redis.call('DEL',KEYS[1]) "
+    .. "if #ARGV>1 then redis.call('HSET',KEYS[1],unpack(ARGV,2)) end "
+    .. EXPIRE
+    .. "return 1",
+  PUT = "if ARGV[3] then redis.call('HSET',KEYS[1],ARGV[2],ARGV[3]) "
+    .. "else redis.call('HDEL',KEYS[1],ARGV[2]) end "
+    .. EXPIRE
+    .. "return 1",
+  ADD = "local v=redis.call('HINCRBYFLOAT',KEYS[1],ARGV[2],ARGV[3]) " .. EXPIRE .. "return v",
+  SWAP = "local v=redis.call('HGET',KEYS[1],ARGV[2]) if v==false then v='' end "
+    .. "if v~=ARGV[3] then return 0 end redis.call('HSET',KEYS[1],ARGV[2],ARGV[4]) "
+    .. EXPIRE
+    .. "return 1",
 }
 
 --- A value as Redis keeps it: texts and numbers as they are, everything else as JSON.
@@ -79,8 +107,12 @@ function M.open(mw, d, kit)
     for k, v in pairs(given) do
       if k ~= "on_failure" then rest[k] = v end
     end
-    if on_failure ~= "dead-letter" and on_failure ~= "default" and type(on_failure) ~= "function" then
-      error(what .. ": 'on_failure' must be \"dead-letter\", \"default\" or a function", 2)
+    if
+      on_failure ~= "dead-letter"
+      and on_failure ~= "default"
+      and type(on_failure) ~= "function"
+    then
+      error(what .. ': \'on_failure\' must be "dead-letter", "default" or a function', 2)
     end
     local resolved = options.check(what, rest, OPTIONS, 2)
     local prefix, ttl_ms = resolved.prefix or (name .. ":"), math.floor(resolved.ttl / 1e6)
@@ -132,15 +164,7 @@ function M.open(mw, d, kit)
       return math.floor(ns / 1e6)
     end
 
-    local SET = "redis.call('DEL',KEYS[1]) if #ARGV>1 then redis.call('HSET',KEYS[1],unpack(ARGV,2)) end "
-      .. "if ARGV[1]~='0' then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return 1"
-    local PUT = "if ARGV[3] then redis.call('HSET',KEYS[1],ARGV[2],ARGV[3]) else redis.call('HDEL',KEYS[1],ARGV[2]) end "
-      .. "if ARGV[1]~='0' then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return 1"
-    local ADD = "local v=redis.call('HINCRBYFLOAT',KEYS[1],ARGV[2],ARGV[3]) "
-      .. "if ARGV[1]~='0' then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return v"
-    local SWAP = "local v=redis.call('HGET',KEYS[1],ARGV[2]) if v==false then v='' end "
-      .. "if v~=ARGV[3] then return 0 end redis.call('HSET',KEYS[1],ARGV[2],ARGV[4]) "
-      .. "if ARGV[1]~='0' then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return 1"
+    local SET, PUT, ADD, SWAP = scripts.SET, scripts.PUT, scripts.ADD, scripts.SWAP
 
     --- Hashes of scripts that the server was given, by their text.
     local loaded = {}
