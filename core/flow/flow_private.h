@@ -48,6 +48,8 @@ enum mw_message_kind {
     MW_MSG_BATCH,     /* body: a batch to work on */
     MW_MSG_RUN,       /* body: mw_run */
     MW_MSG_LIST,      /* body: mw_list_item, for a sink's home */
+    MW_MSG_CALL,      /* body: a mw_far, for a key that lives there */
+    MW_MSG_ANSWER,    /* body: the same, done */
     MW_MSG_DONE,      /* body: batch, for its source's home */
     MW_MSG_DECIDED,   /* the same, when the rules have run */
     MW_MSG_OPEN,      /* body: a version, whose sources and sinks are to be opened */
@@ -482,7 +484,11 @@ void mw_park_close(mw_shard *s);
 void mw_park_work(mw_shard *s);  /* answers that came: their rules go on */
 void mw_park_flush(mw_shard *s); /* what was asked leaves */
 void mw_park_forget(mw_rules *r);
+/* A call to a key that lives here; and the answer to one that was made here. */
+void mw_park_called(mw_shard *s, mw_far *far);
+void mw_park_answered(mw_shard *s, mw_far *far);
 /* For the view. */
+mw_parked *mw_park_call(void *rules, mw_far *far);
 mw_parked *mw_park_ask(void *rules, uint32_t store, const mw_buffer *command);
 uint64_t mw_park_key(void *rules, uint32_t row);
 void mw_park_block(void *rules, uint64_t key);

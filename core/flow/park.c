@@ -5,6 +5,7 @@
  * them are. The run counts as begun until then, so cuts and swaps wait for it. */
 #include "base/log.h"
 #include "flow/flow_private.h"
+#include "lua/keep.h"
 #include "lua/park.h"
 #include "net/redis.h"
 
@@ -103,6 +104,16 @@ static void flatten(mw_parked *p, const redisReply *reply)
     }
 }
 
+static void enqueue(mw_shard *s, mw_parked *p)
+{
+    p->next = NULL;
+    if (s->answered_last) s->answered_last->next = p;
+    else
+        s->answered = p;
+    s->answered_last = p;
+    mw_shard_stay_awake(s);
+}
+
 static void on_answer(void *self, const redisReply *reply, const char *why)
 {
     mw_parked *p = self;
@@ -114,23 +125,58 @@ static void on_answer(void *self, const redisReply *reply, const char *why)
     for (uint32_t i = 0; i < p->reply_count; i++)
         if (p->reply[i].kind == MW_STRING || p->reply[i].kind == MW_ESCAPED)
             p->reply[i].text = p->texts.bytes + (size_t)p->reply[i].number;
-    p->next = NULL;
-    if (s->answered_last) s->answered_last->next = p;
-    else
-        s->answered = p;
-    s->answered_last = p;
-    mw_shard_stay_awake(s);
+    enqueue(s, p);
+}
+
+static mw_parked *new_question(mw_rules *r)
+{
+    mw_parked *p = calloc(1, sizeof *p);
+    mw_assert(p != NULL);
+    if (!++r->questions) r->questions = 1;
+    p->number = r->questions, p->rules = r;
+    return p;
 }
 
 mw_parked *mw_park_ask(void *rules, uint32_t store, const mw_buffer *command)
 {
     mw_rules *r = rules;
-    mw_parked *p = calloc(1, sizeof *p);
-    mw_assert(p != NULL);
-    if (!++r->questions) r->questions = 1;
-    p->number = r->questions, p->rules = r;
+    mw_parked *p = new_question(r);
     mw_redis_send(r->stores[store]->redis, command, on_answer, p);
     return p;
+}
+
+/* ---- keys of other shards ---- */
+
+mw_parked *mw_park_call(void *rules, mw_far *f)
+{
+    mw_rules *r = rules;
+    mw_shard *s = r->shard;
+    f->from = s->index, f->version = r->version, f->parked = new_question(r);
+    mw_post_send(s->flow->post, s->index, mw_key_shard(f->key.hash, s->flow->shards),
+                 (mw_message){.kind = MW_MSG_CALL, .body = f});
+    return f->parked;
+}
+
+void mw_park_called(mw_shard *s, mw_far *f)
+{
+    const mw_version *v = f->version;
+    mw_far_do(f, v->rules[s->index].view.uses[f->index].keeper, s->watermark_ns);
+    mw_post_send(s->flow->post, s->index, f->from,
+                 (mw_message){.kind = MW_MSG_ANSWER, .body = f});
+}
+
+/* What it came to, and its JSON. */
+void mw_park_answered(mw_shard *s, mw_far *f)
+{
+    mw_parked *p = f->parked;
+    add_value(p, MW_NUMBER)->number = f->status;
+    if (f->answer.len) {
+        mw_buffer_append(&p->texts, f->answer.bytes, f->answer.len);
+        mw_value *v = add_value(p, MW_STRING);
+        v->text = p->texts.bytes, v->len = (uint32_t)p->texts.len;
+    }
+    mw_far_free(f);
+    enqueue(s, p);
 }
 
 /* ---- keys that wait ---- */

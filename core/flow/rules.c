@@ -66,6 +66,7 @@ static void open_view(mw_rules *r)
     r->view.meta = mw_meta_write;
     r->view.alive = tell_alive;
     r->view.key_of = mw_park_key, r->view.block = mw_park_block, r->view.defer = mw_park_defer;
+    r->view.call = mw_park_call;
     if (g->store_count) r->view.ask = mw_park_ask;
     r->view.counts = calloc(g->rule_count + 1, sizeof *r->view.counts);
     r->projectors = calloc(g->source_count + 1, sizeof *r->projectors);

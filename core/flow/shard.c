@@ -242,6 +242,12 @@ static void on_message(void *self, mw_message m)
         mw_sink_host_take(item->to, item);
         break;
     }
+    case MW_MSG_CALL:
+        mw_park_called(s, m.body);
+        break;
+    case MW_MSG_ANSWER:
+        mw_park_answered(s, m.body);
+        break;
     case MW_MSG_DONE:
         mw_shard_finish(s, b);
         break;

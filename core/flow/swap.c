@@ -21,8 +21,6 @@ mw_status mw_swap_open(mw_shard *s, mw_version *v, mw_error *error)
     mw_status status = MW_OK;
     v->rules[s->index].shard = s;
     v->rules[s->index].view.shard = s->index;
-    status = mw_keeping_open(s, v, error);
-    if (status == MW_OK) status = mw_park_open(s, v, error);
     for (uint32_t i = 0; i < v->graph.sink_count && status == MW_OK; i++) {
         mw_sink_host *h = v->sinks[i];
         if (h->shard != s || h->open || h->origin != v) continue;
@@ -37,6 +35,8 @@ mw_status mw_swap_open(mw_shard *s, mw_version *v, mw_error *error)
         h->next = s->sources;
         s->sources = h;
     }
+    if (status == MW_OK) status = mw_keeping_open(s, v, error);
+    if (status == MW_OK) status = mw_park_open(s, v, error);
     return status;
 }
 

@@ -37,6 +37,43 @@ void mw_view_attach(mw_view *v, uint32_t index, mw_keeper *k);
 /* The n-th value that the next call with `given` set works with. */
 mw_value *mw_view_given(mw_view *v, uint32_t n);
 
+/* ---- keys that live on another shard ---- */
+
+enum mw_far_operation {
+    MW_FAR_ADD, /* the answer: what mw_window_add says, the result, and corrections */
+    MW_FAR_GET, /* 1 and the result, or 0 */
+    MW_FAR_RECORD_GET,
+    MW_FAR_RECORD_READ,
+    MW_FAR_RECORD_SET,
+    MW_FAR_RECORD_INCREMENT,
+    MW_FAR_RECORD_DELETE,
+};
+
+/* A call on its way to the key's shard and back. Everything is its own. */
+struct mw_far {
+    enum mw_far_operation operation;
+    uint32_t index; /* of what is kept */
+    unsigned from;
+    void *version;
+    mw_parked *parked;
+    mw_key key;
+    mw_buffer key_bytes, name;
+    mw_kept *values; /* inputs of a window; the value of a field */
+    uint32_t value_count;
+    double by;
+    int64_t at_ns;
+    int status;
+    mw_buffer answer; /* JSON */
+};
+
+/* Calls an operation on the key of a row, or given, which is not here. The number of the question,
+ * as of mw_view_ask. `name` is of a field. */
+uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t row, int given,
+                      const char *name, uint32_t len, double by);
+/* Does it, on the key's shard. */
+void mw_far_do(mw_far *f, mw_keeper *k, int64_t watermark_ns);
+void mw_far_free(mw_far *f);
+
 /* ---- windows ---- */
 
 /* mw_window_add for a row: from its slots, or given. The view's numbers and results then are the

@@ -50,6 +50,7 @@ typedef struct mw_rule_count {
 typedef struct mw_use mw_use;
 typedef struct mw_frame mw_frame;
 typedef struct mw_parked mw_parked;
+typedef struct mw_far mw_far;
 
 typedef struct mw_view {
     /* the part that Lua knows */
@@ -120,6 +121,7 @@ typedef struct mw_view {
                         uint32_t rule, const char *why, size_t len);
     void (*meta)(void *host, struct mw_view *view, uint32_t row, mw_buffer *out);
     void (*alive)(void *host);
+    mw_parked *(*call)(void *host, mw_far *far);
     mw_parked *(*ask)(void *host, uint32_t store, const mw_buffer *command);
     uint64_t (*key_of)(void *host, uint32_t row);
     void (*block)(void *host, uint64_t key); /* a row of this key waits */

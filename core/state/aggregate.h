@@ -37,6 +37,7 @@ typedef enum mw_aggregate_kind {
 } mw_aggregate_kind;
 
 typedef struct mw_aggregate {
+    char *name; /* in results */
     uint32_t kind;
     int32_t input; /* number of the window's input; -1: none */
     uint32_t cell; /* its first */

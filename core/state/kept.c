@@ -65,7 +65,11 @@ void mw_kept_json(const mw_kept *k, mw_buffer *out)
 
 mw_value mw_kept_value(const mw_kept *k)
 {
-    if (has_text(k->kind)) return (mw_value){.kind = k->kind, .text = k->text, .len = k->len};
+    if (has_text(k->kind))
+        return (mw_value){.kind = k->kind,
+                          .text = k->text,
+                          .len = k->len,
+                          .number = k->kind == MW_INTEGER ? strtod(k->text, NULL) : 0};
     return (mw_value){.kind = k->kind, .number = k->number, .text = ""};
 }
 

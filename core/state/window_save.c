@@ -17,6 +17,13 @@ static int64_t int_of(mw_value of, const char *name)
     return v.kind == MW_NUMBER ? (int64_t)v.number : 0;
 }
 
+static char *text_of(mw_value v)
+{
+    char *text = strndup(v.kind == MW_STRING ? v.text : "", v.kind == MW_STRING ? v.len : 0);
+    mw_assert(text != NULL);
+    return text;
+}
+
 static uint32_t length_of(mw_value list)
 {
     return list.kind == MW_ARRAY ? (uint32_t)mw_json_length(list.text, list.len) : 0;
@@ -48,6 +55,7 @@ static void read_aggregates(mw_window *w, mw_value keep)
         memcpy(name, kind.text, kind.len < sizeof name ? kind.len : sizeof name - 1);
         a->kind = mw_aggregate_find(name);
         mw_assert(a->kind < MW_AGGREGATES);
+        a->name = text_of(mw_json_field(of, "name"));
         a->input = (int32_t)int_of(of, "input");
         mw_value parameter = mw_json_field(of, "parameter");
         a->parameter = parameter.kind == MW_NUMBER ? parameter.number : 0;
@@ -74,6 +82,7 @@ static uint32_t read_rings(mw_window *w, mw_value spans)
         r->span = w->gap_ns;
         if (!w->gap_ns) {
             mw_value span = nth(spans, i);
+            r->name = text_of(mw_json_field(span, "name"));
             r->span = int_of(span, "span"), r->slide = int_of(span, "slide");
             r->slots = (uint32_t)(r->span / r->slide) + 1;
         }
@@ -124,8 +133,12 @@ void mw_window_free(mw_window *w)
     for (uint32_t i = 0; i < w->ring_count; i++) {
         for (uint32_t k = 0; k < w->rings[i].list_count; k++) free(w->rings[i].lists[k].ids);
         free(w->rings[i].lists);
+        free(w->rings[i].name);
     }
-    for (uint32_t i = 0; i < w->aggregate_count; i++) free(w->aggregates[i].bounds);
+    for (uint32_t i = 0; i < w->aggregate_count; i++) {
+        free(w->aggregates[i].bounds);
+        free(w->aggregates[i].name);
+    }
     mw_due_close(&w->due);
     free(w->aggregates);
     free(w->numeric);

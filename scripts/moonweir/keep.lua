@@ -3,14 +3,17 @@
 local core = require "moonweir.core"
 local event = require "moonweir.event"
 local encode = require "moonweir.encode"
+local park = require "moonweir.park"
 local C, ffi, R = core.C, core.ffi, core.view()
-local type, error, tostring, getmetatable = type, error, tostring, getmetatable
+local type, error, tostring, tonumber, getmetatable =
+  type, error, tostring, tonumber, getmetatable
 
 ffi.cdef [[
 void mw_view_use(mw_view *v, uint32_t index, uint32_t part, int32_t path);
 mw_value *mw_view_given(mw_view *v, uint32_t n);
 int mw_view_add(mw_view *v, uint32_t index, uint32_t row, int given);
 int mw_view_get(mw_view *v, uint32_t index);
+uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t row, int given, const char *name, uint32_t len, double by);
 int mw_view_correction(mw_view *v, uint32_t index);
 int mw_view_more(mw_view *v, uint32_t index, uint32_t id, double epoch, double pane, uint32_t span, uint32_t aggregate, int json);
 void mw_view_result_key(mw_view *v, uint32_t index);
@@ -53,7 +56,7 @@ function M.give(n, v)
   elseif kind == "cdata" then
     local text = tostring(v):gsub("[UL]+$", "")
     anchors[n] = text
-    to.kind, to.text, to.len = core.INTEGER, text, #text
+    to.kind, to.text, to.len, to.number = core.INTEGER, text, #text, tonumber(v)
   elseif kind == "table" then
     local text = encode.encode_text(event.decode(v))
     anchors[n] = text .. (" "):rep(64)
@@ -88,6 +91,24 @@ function M.shown_key()
   return (event.decode_text(ffi.string(R.out.bytes, R.out.len)))
 end
 
+--- Operations on keys of another shard, as in core/lua/keep.h.
+M.ADD, M.GET, M.RECORD_GET, M.RECORD_READ, M.RECORD_SET, M.RECORD_INCREMENT, M.RECORD_DELETE =
+  0, 1, 2, 3, 4, 5, 6
+--- What a call says whose key is there.
+M.ELSEWHERE = 9
+
+--- Calls such an operation, and waits: what it came to, and what came with it.
+---@return integer status, table? answer
+function M.far(index, operation, given, name, by)
+  name = name or ""
+  C.mw_view_call(R, index, operation, R.row, given, name, #name, by or 0)
+  park.await()
+  local status = R.reply[0].number
+  if R.reply_count < 2 then return status, nil end
+  local text = R.reply[1]
+  return status, (event.decode_text(ffi.string(text.text, text.len)))
+end
+
 --- Raises what a fault means. `what` is "window 'spend'", `fields` the names of its key's parts.
 function M.fault(status, what, fields, level)
   level = level + 1
@@ -95,8 +116,8 @@ function M.fault(status, what, fields, level)
   if status == 9 then
     error(
       what
-        .. ": this key is kept on another shard: give the rule the same 'by', "
-        .. "or run with --shards 1",
+        .. ": this key is kept on another shard, where this cannot be done: give the rule a 'by' "
+        .. "of the same key, or run with --shards 1",
       level
     )
   end

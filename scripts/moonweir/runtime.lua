@@ -110,7 +110,7 @@ function M.build()
   for _, kept in ipairs(declared.keeps) do
     if kept.bind then kept.bind() end
   end
-  local waits = #declared.stores > 0
+  local waits = #declared.stores > 0 or (R.shards > 1 and #declared.keeps > 0)
   local drivers = driver.build(chains, #declared.sources, declared.keeps, waits)
   if not waits then return drivers end
   for _, stages in ipairs(drivers) do

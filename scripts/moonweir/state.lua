@@ -11,6 +11,9 @@ local type, error, pairs = type, error, pairs
 
 local M = {}
 
+--- What calls say that answer with a count, when the key lives on another shard.
+local FAR = -1 - keep.ELSEWHERE
+
 local function name_of(field, level)
   if type(field) ~= "string" then error("the name of a field is a string", level + 1) end
   return field
@@ -55,10 +58,18 @@ function M.open(mw, kit)
       if field ~= nil then
         name_of(field, 2)
         local status = C.mw_view_record_read(R, index, field, #field)
+        if status == FAR then
+          local _, answer = keep.far(index, keep.RECORD_READ, 1, field)
+          return answer and answer[1][field]
+        end
         if status < 0 then check(-1 - status, 2) end
         return (keep.taken(R.found))
       end
       local count = C.mw_view_record_get(R, index)
+      if count == FAR then
+        local _, answer = keep.far(index, keep.RECORD_GET, 1)
+        return answer and answer[1]
+      end
       if count < -1 then check(-1 - count, 2) end
       if count < 0 then return nil end
       return read(count)
@@ -86,7 +97,12 @@ function M.open(mw, kit)
       name_of(field, 2)
       keep.give(0, key)
       keep.give(1, value)
-      check(C.mw_view_record_set(R, index, field, #field), 2)
+      local status = C.mw_view_record_set(R, index, field, #field)
+      if status == keep.ELSEWHERE then
+        keep.far(index, keep.RECORD_SET, 1, field)
+      else
+        check(status, 2)
+      end
       if how then methods.live(nil, key, how.ttl) end
     end
 
@@ -96,6 +112,11 @@ function M.open(mw, kit)
       if type(by) ~= "number" then error("increment adds a number, not a " .. type(by), 2) end
       keep.give(0, key)
       local status = C.mw_view_record_increment(R, index, field, #field, by)
+      if status == keep.ELSEWHERE then
+        local added, answer = keep.far(index, keep.RECORD_INCREMENT, 1, field, by)
+        if added == 0 then error(what .. ": the field '" .. field .. "' is no number", 2) end
+        return answer[1]
+      end
       if status ~= 0 then
         if status < 0 then error(what .. ": the field '" .. field .. "' is no number", 2) end
         check(status, 2)
@@ -128,6 +149,10 @@ function M.open(mw, kit)
     function methods.delete(_, key)
       keep.give(0, key)
       local status = C.mw_view_record_delete(R, index)
+      if status == FAR then
+        local deleted = keep.far(index, keep.RECORD_DELETE, 1)
+        return deleted == 1
+      end
       if status < 0 then check(-1 - status, 2) end
       return status == 1
     end

@@ -239,7 +239,7 @@ function M.open(mw, d, kit)
       }
     end
     for i, s in ipairs(spans) do
-      plain_spans[i] = { span = s.span, slide = s.slide }
+      plain_spans[i] = { name = s.name, span = s.span, slide = s.slide }
     end
     local declared = kit.keep("window", name, {
       by = mw.array(by),
@@ -278,8 +278,28 @@ function M.open(mw, d, kit)
 
     local on_close
 
+    --- The same where the key lives on another shard. Nil: it was late.
+    local function add_far(given, e)
+      local status, answer = keep.far(index, keep.ADD, given)
+      if status == LATE then
+        if late then late:send(e) end
+        return nil
+      end
+      if status == NOT_NUMBER then
+        error(what .. ": '" .. inputs[answer[1] + 1] .. "' is no number", 4)
+      end
+      for i = 2, on_close and #answer or 0 do
+        on_close(answer[i])
+      end
+      return answer[1]
+    end
+
     --- What an addition came to that is not simply added. Nil: it was late.
-    local function other(status, e)
+    local function other(status, e, given)
+      if status == keep.ELSEWHERE then
+        local result = add_far(given, e)
+        return result
+      end
       if status == CORRECTED then
         local result = read()
         while on_close and C.mw_view_correction(R, index) ~= 0 do
@@ -301,6 +321,7 @@ function M.open(mw, d, kit)
 
     function methods.add(_, e)
       local status
+      local given = 0
       if
         getmetatable(e) == Event
         and R.overlaid == 0
@@ -309,10 +330,11 @@ function M.open(mw, d, kit)
       then
         status = C.mw_view_add(R, index, R.row, 0)
       else
+        given = 1
         status = add_given(e)
       end
       if status ~= ADDED then
-        local result = other(status, e)
+        local result = other(status, e, given)
         return result
       end
       return (read())
@@ -323,6 +345,10 @@ function M.open(mw, d, kit)
       local status = C.mw_view_get(R, index)
       if status == 1 then return (read()) end
       if status == 0 then return nil end
+      if status == keep.ELSEWHERE then
+        local _, answer = keep.far(index, keep.GET, 1)
+        return answer and answer[1]
+      end
       keep.fault(status, what, by, 2)
     end
 
