@@ -10,6 +10,7 @@
  *     writes both the keepers and the positions at the mark. (Chandy and Lamport's snapshot, 1985,
  *     in the aligned form of Carbone et al., 2015.)
  * A flow that keeps nothing by key needs no cuts: its checkpoints are positions alone. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "flow/reload.h"
 
@@ -121,12 +122,17 @@ int mw_cut_is_used(const mw_flow *f)
 void mw_cut_begin(mw_flow *f)
 {
     if (f->cut.busy || mw_reload_is_busy(f) || f->phase == MW_STOPPING) return;
-    int checkpoint = f->store && !f->cut.rows && !f->cut.snapshots && !f->cut.awaited;
+    int64_t now_ns = mw_clock_steady_ns();
+    int checkpoint = f->store && !f->cut.rows && !f->cut.snapshots && !f->cut.awaited &&
+                     now_ns - f->cut.checkpoint_at_ns >= f->version->graph.checkpoint_ns;
     if (!checkpoint && f->shards == 1) return;
     f->cut.busy = 1;
     f->cut.number++;
     f->cut.awaited_pass = f->shards;
-    if (checkpoint) f->cut.awaited = f->shards, f->cut.checkpoint = f->cut.number;
+    if (checkpoint) {
+        f->cut.awaited = f->shards, f->cut.checkpoint = f->cut.number;
+        f->cut.checkpoint_at_ns = now_ns;
+    }
     atomic_store(&f->cut.marked, 0);
     atomic_store(&f->cut.over, 0);
     mw_flow_broadcast(f, MW_MSG_CUT_MARK, f->cut.number << 1 | (unsigned)checkpoint, NULL);

@@ -351,6 +351,7 @@ struct mw_flow {
         unsigned number, awaited_pass, awaited;
         unsigned checkpoint; /* number of the cut that the checkpoint under way is of */
         int busy, writing, failed;
+        int64_t checkpoint_at_ns; /* when the last began; steady */
         int64_t watermark, least;
         int64_t kept_watermark; /* that of the checkpoint */
         mw_snapshot *snapshots; /* that are being written */

@@ -76,6 +76,7 @@ typedef struct mw_graph {
         test_count, warning_count;
     const char **rule_names;
     mw_trial *trials; /* by rule */
+    int64_t checkpoint_ns; /* between two checkpoints of what is kept */
     mw_probation probation;
     const char **channel_names;
     mw_kept_declared *keeps;

@@ -196,12 +196,16 @@ void mw_time_begin(mw_rules *r, mw_batch *b)
     mw_view_time(&r->view, s->watermark_ns, by_row, others, mw_clock_wall_ns());
 }
 
+static void on_tick(uv_timer_t *timer);
+
 void mw_time_end(mw_rules *r)
 {
     mw_shard *s = r->shard;
     if (!r->view.use_count) return;
     if (r->view.watermark_ns > s->watermark_ns) s->watermark_ns = r->view.watermark_ns;
     s->has_due = mw_view_has_more(&r->view);
+    if (s->has_due && uv_is_active((uv_handle_t *)&s->clock)) /* at once, not with the next tick */
+        uv_timer_start(&s->clock, on_tick, 0, TICK_MS);
 }
 
 /* ---- ticks ---- */
@@ -244,7 +248,11 @@ static void on_tick(uv_timer_t *timer)
 {
     mw_shard *s = timer->data;
     mw_source_host *clock = s->version ? clock_of(s) : NULL;
-    if (!clock || !clock->started || s->next || clock->in_flight) return;
+    if (!clock || !clock->started || s->next) return;
+    if (clock->in_flight) {
+        if (s->has_due) uv_timer_start(timer, on_tick, 1, TICK_MS);
+        return;
+    }
     if (s->is_flushing && (s->watermark_ns != INT64_MAX || !mw_time_is_due(s))) {
         mw_source_finished(&clock->source);
         return;

@@ -50,12 +50,44 @@ static int fault_of(mw_key_fault fault, uint32_t at)
     return (int)((fault == MW_KEY_ABSENT ? MW_KEEP_KEY_ABSENT : MW_KEEP_KEY_ODD) + (at & 15));
 }
 
+/* The entries of rows to come are fetched from memory while this one is worked on: first the index,
+ * some rows later the entry. */
+enum { INDEX_AHEAD = 12, ENTRY_AHEAD = 6 };
+
+static void look_ahead(mw_view *v, mw_use *u, uint32_t row)
+{
+    const mw_entries *t = mw_keeper_entries(u->keeper);
+    const mw_value *values[MW_USE_PARTS];
+    uint32_t next = row + INDEX_AHEAD, near = row + ENTRY_AHEAD;
+    if (next < v->given) {
+        const mw_value *slots = v->slots + (size_t)next * v->stride;
+        for (uint32_t i = 0; i < u->parts; i++) values[i] = &slots[u->paths[i]];
+        uint64_t hash = mw_key_hash(values, u->parts);
+        u->ahead[next % MW_USE_AHEAD].hash = hash;
+        u->ahead[next % MW_USE_AHEAD].row = next;
+        u->ahead[next % MW_USE_AHEAD].generation = v->generation;
+        mw_entries_prefetch(t, hash);
+    }
+    if (near < v->given && u->ahead[near % MW_USE_AHEAD].row == near &&
+        u->ahead[near % MW_USE_AHEAD].generation == v->generation)
+        mw_entries_prefetch_entry(t, u->ahead[near % MW_USE_AHEAD].hash);
+}
+
+static uint64_t hash_of_row(const mw_view *v, const mw_use *u, const mw_value *const *values,
+                            uint32_t row)
+{
+    const uint32_t i = row % MW_USE_AHEAD;
+    if (u->ahead[i].row == row && u->ahead[i].generation == v->generation) return u->ahead[i].hash;
+    return mw_key_hash(values, u->parts);
+}
+
 /* 0, or why there is no key that this shard may use. */
-static int make_key(mw_view *v, const mw_use *u, const mw_value *const *values, mw_key *key)
+static int make_key(mw_view *v, const mw_use *u, const mw_value *const *values, uint64_t hash,
+                    mw_key *key)
 {
     uint32_t at;
     if (!v->generation || !v->given || !u->keeper) return MW_KEEP_NO_RULE;
-    mw_key_fault fault = mw_key_make(key, values, u->parts, &v->key_bytes, &at);
+    mw_key_fault fault = mw_key_make_hashed(key, hash, values, u->parts, &v->key_bytes, &at);
     if (fault != MW_KEY_GOOD) return fault_of(fault, at);
     if (v->shards > 1 && mw_key_shard(key->hash, v->shards) != v->shard) return MW_KEEP_ELSEWHERE;
     return 0;
@@ -74,7 +106,7 @@ static int given_key(mw_view *v, uint32_t index, mw_key *key)
     const mw_value *values[MW_USE_PARTS];
     mw_use *u = use_of(v, index);
     values_of(v, u, 0, 1, u->parts, values);
-    return make_key(v, u, values, key);
+    return make_key(v, u, values, mw_key_hash(values, u->parts), key);
 }
 
 static void show_key(mw_view *v, uint32_t kind, const char *bytes, uint32_t len)
@@ -119,7 +151,9 @@ int mw_view_add(mw_view *v, uint32_t index, uint32_t row, int given)
     if (!u->keeper) return MW_KEEP_NO_RULE;
     mw_window *w = u->keeper->window;
     values_of(v, u, row, given, u->parts + mw_window_inputs(w), values);
-    int fault = make_key(v, u, values, &key);
+    if (!given) look_ahead(v, u, row);
+    uint64_t hash = given ? mw_key_hash(values, u->parts) : hash_of_row(v, u, values, row);
+    int fault = make_key(v, u, values, hash, &key);
     if (fault) return fault;
     show_window(v, w);
     int status = mw_window_add(w, &key, values + u->parts, now_of(v), mark_of(v, row));

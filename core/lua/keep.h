@@ -11,7 +11,7 @@
 #include "state/keeper.h"
 #include "state/records.h"
 
-enum { MW_USE_PARTS = 64 };
+enum { MW_USE_PARTS = 64, MW_USE_AHEAD = 16 };
 
 /* What a call came to, besides what mw_window_add says. */
 enum {
@@ -27,6 +27,10 @@ struct mw_use {
     int32_t paths[MW_USE_PARTS];
     uint32_t parts;     /* of the key */
     const char *fields; /* of the record that was got */
+    struct {
+        uint64_t hash;
+        uint32_t generation, row;
+    } ahead[MW_USE_AHEAD]; /* keys of rows to come, which are being fetched from memory */
 };
 
 /* Ties part `part` (those of the key, then the inputs) of what is kept under `index` to a path. */

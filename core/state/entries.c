@@ -305,6 +305,8 @@ static void record(mw_entries *t, const mw_entry *e, int removed, mw_buffer *out
     memcpy(out->bytes + from, &r, head);
 }
 
+enum { RECORDED = 4 };
+
 static void list_add(id_list *l, uint32_t id)
 {
     if (l->count == l->room) {
@@ -325,7 +327,7 @@ void mw_entries_touch_slow(mw_entries *t, uint32_t id, mw_entry *e)
     if (!t->tracked) return;
     if (e->changed & bit_of(!t->list)) {
         record(t, e, 0, &t->recorded);
-        e->changed = 0;
+        e->changed = RECORDED;
     }
     e->changed |= bit_of(t->list);
     list_add(&t->changed[t->list], id);
@@ -342,8 +344,11 @@ void mw_entries_remove(mw_entries *t, uint32_t id)
     mw_entry *e = mw_entries_at(t, id);
     segment *s = *place_of(t, e->tag);
     uint32_t i = first_slot(e->tag);
-    if (e->changed & bit_of(!t->list)) record(t, e, 0, &t->recorded);
-    if (t->tracked) record(t, e, 1, &t->removed[t->list]);
+    if (e->changed & bit_of(!t->list)) {
+        record(t, e, 0, &t->recorded);
+        e->changed |= RECORDED;
+    }
+    if (e->changed & RECORDED) record(t, e, 1, &t->removed[t->list]);
     while ((uint32_t)s->slots[i] != id) i = (i + 1) & (SEGMENT_SLOTS - 1);
     take_out(s, i);
     if (t->codec->release) t->codec->release(t->self, e->payload);
@@ -373,7 +378,7 @@ int mw_entries_take(mw_entries *t, uint32_t most, mw_buffer *out)
         if (l->taken + 8 < l->count) __builtin_prefetch(mw_entries_at(t, l->ids[l->taken + 8]));
         if (!(e->changed & bit_of(list))) continue; /* recorded before it was changed, or gone */
         record(t, e, 0, out);
-        e->changed &= (uint8_t)~bit_of(list);
+        e->changed = (uint8_t)((e->changed & ~bit_of(list)) | RECORDED);
         most--;
     }
     if (l->taken < l->count) return 1;
@@ -387,6 +392,7 @@ uint32_t mw_entries_restore(mw_entries *t, const mw_key *key, const char *value,
 {
     uint32_t id = mw_entries_add(t, key);
     void *payload = mw_entries_at(t, id)->payload;
+    mw_entries_at(t, id)->changed = RECORDED;
     if (t->codec->load) return t->codec->load(t->self, payload, value, len) ? id : 0;
     if (len != t->payload_bytes) return 0;
     memcpy(payload, value, len);
@@ -442,7 +448,7 @@ void mw_entries_free(mw_entries *t)
         i += (size_t)1 << (t->depth - s->depth);
         free(s);
     }
-    for (uint32_t i = 1; i <= t->page_count && i <= CHUNK_FROM; i++) free(t->pages[i]);
+    for (uint32_t i = 1; i <= t->page_count && i < CHUNK_FROM; i++) free(t->pages[i]);
     for (uint32_t i = 0; i < t->chunk_count; i++) free(t->chunks[i]);
     free(t->chunks);
     free(t->pages);

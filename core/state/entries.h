@@ -24,7 +24,7 @@ typedef struct mw_entry {
     uint32_t tag; /* upper half of the key's hash */
     uint16_t key_len;
     uint8_t key_kind;
-    uint8_t changed; /* bit n: it is on list n */
+    uint8_t changed; /* bit n: it is on list n; bit 2: a record of it was taken, some time */
     char payload[];  /* and behind it the key */
 } mw_entry;
 

@@ -84,9 +84,15 @@ static mw_key_fault make_list(mw_key *k, const mw_value *const *values, uint32_t
 mw_key_fault mw_key_make(mw_key *k, const mw_value *const *values, uint32_t count,
                          mw_buffer *scratch, uint32_t *at)
 {
+    return mw_key_make_hashed(k, mw_key_hash(values, count), values, count, scratch, at);
+}
+
+mw_key_fault mw_key_make_hashed(mw_key *k, uint64_t hash, const mw_value *const *values,
+                                uint32_t count, mw_buffer *scratch, uint32_t *at)
+{
     scratch->len = 0;
     *at = 0;
-    k->hash = mw_key_hash(values, count);
+    k->hash = hash;
     if (count != 1) return make_list(k, values, count, scratch, at);
     double number;
     mw_key_fault fault = part_of(values[0], scratch, &number, &k->kind, &k->bytes, &k->len);

@@ -42,6 +42,9 @@ uint64_t mw_key_hash(const mw_value *const *values, uint32_t count);
  * in `scratch`, whose contents are replaced. `at` is the value that is at fault. */
 mw_key_fault mw_key_make(mw_key *k, const mw_value *const *values, uint32_t count,
                          mw_buffer *scratch, uint32_t *at);
+/* The same where the hash is known. */
+mw_key_fault mw_key_make_hashed(mw_key *k, uint64_t hash, const mw_value *const *values,
+                                uint32_t count, mw_buffer *scratch, uint32_t *at);
 /* Appends the key as JSON: a value, or a list of them. */
 void mw_key_json(uint32_t kind, const char *bytes, uint32_t len, mw_buffer *out);
 /* The hash of a key that is one text. */

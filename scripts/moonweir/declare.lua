@@ -324,6 +324,12 @@ function M.new(kinds, env)
         doc = "what the rules of one shard may have",
       },
       { name = "timeout", type = "duration", fallback = "100ms", doc = "how long a rule may run" },
+      {
+        name = "checkpoint",
+        type = "duration",
+        fallback = "1s",
+        doc = "how often what is kept by key is saved",
+      },
       { name = "probation", type = "duration", doc = "how long a new version is watched" },
       {
         name = "rollback",

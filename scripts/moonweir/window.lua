@@ -188,26 +188,39 @@ local function reader(spans, list, lazy)
   return assert(loadstring(READ:format(body), "=window"))(R, setmetatable, lazy)
 end
 
---- A closed window, with all that it keeps.
+local CLOSED = [[
+local R, C, number, more, key, spans, list = ...
+return function()
+  local r, n = R.results[0], R.numbers + R.results[0].span * %d
+  C.mw_view_result_key(R, %d)
+  local w = { key = key(), start = r.start, finish = r.finish, %s }
+  if r.correction ~= 0 then w.correction = true end
+  %s
+  return w
+end]]
+
+local function number_or_nil(v)
+  if v ~= v then return nil end
+  return v
+end
+
+--- A function that makes a table of the window that was closed, with all that it keeps: of
+--- generated text too, without a loop, so that it can be part of the trace that closes windows.
 local function closed_reader(index, spans, list)
-  return function()
-    local r = R.results[0]
-    local id, epoch, pane, span = r.id, r.epoch, r.pane, r.span
-    local w = { start = r.start, finish = r.finish }
-    if r.correction ~= 0 then w.correction = true end
-    if #spans > 1 then w.span = spans[span + 1].name end
-    for i, a in ipairs(list) do
-      if aggregates.lazy[a.kind] then
-        w[a.name] = more(index, id, epoch, pane, span, i - 1, a)
-      elseif a.kind ~= "seen" then
-        local n = R.numbers[span * #list + i - 1]
-        if n == n then w[a.name] = n end
-      end
+  local fields, rest = {}, {}
+  for i, a in ipairs(list) do
+    if aggregates.lazy[a.kind] then
+      local call = "w.%s = more(%d, r.id, r.epoch, r.pane, r.span, %d, list[%d])"
+      rest[#rest + 1] = call:format(a.name, index, i - 1, i)
+    elseif a.kind ~= "seen" then
+      fields[#fields + 1] = ("%s = number(n[%d])"):format(a.name, i - 1)
     end
-    C.mw_view_result_key(R, index)
-    w.key = keep.shown_key()
-    return w
   end
+  if #spans > 1 then rest[#rest + 1] = "w.span = spans[r.span + 1].name" end
+  local text =
+    CLOSED:format(#list, index, table.concat(fields, ", "), table.concat(rest, "\n  "))
+  local make = assert(loadstring(text, "=window"))
+  return make(R, C, number_or_nil, more, keep.shown_key, spans, list)
 end
 
 -- the declaration

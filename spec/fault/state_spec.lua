@@ -4,6 +4,7 @@ local s = require "support"
 
 local FLOW = [[
   local mw = require "moonweir"
+  mw.flow { checkpoint = "50ms" }
   local input = mw.source.file("input", { path = "in.ndjson", time = "at", lateness = "300ms", block = "16KiB" })
   local counts = mw.sink.file("counts", { path = "counts.ndjson" })
   local closed = mw.sink.file("closed", { path = "closed.ndjson" })
