@@ -59,6 +59,48 @@ static names sinks_of(const mw_version *v)
     return (names){v->graph.sinks, v->graph.sink_count, v->fates + v->graph.source_count};
 }
 
+/* What is kept by key: the contents stay where the declaration is as it was. */
+typedef enum keep_fate { KEEP_STARTED, KEEP_KEPT, KEEP_RESET, KEEP_FATES } keep_fate;
+
+static const mw_kept_declared *same_name(const mw_graph *g, const mw_kept_declared *d)
+{
+    for (uint32_t i = 0; i < g->keep_count; i++)
+        if (strcmp(g->keeps[i].name, d->name) == 0 && strcmp(g->keeps[i].sort, d->sort) == 0)
+            return &g->keeps[i];
+    return NULL;
+}
+
+static keep_fate fate_of_keep(const mw_graph *before, const mw_kept_declared *d)
+{
+    const mw_kept_declared *was = same_name(before, d);
+    if (!was) return KEEP_STARTED;
+    return strcmp(was->options, d->options) == 0 ? KEEP_KEPT : KEEP_RESET;
+}
+
+static void add_keep(mw_buffer *out, const mw_kept_declared *d, int *first)
+{
+    mw_buffer_format(out, "%s\"%s %s\"", *first ? "" : ",", d->sort, d->name);
+    *first = 0;
+}
+
+static void add_keeps(mw_buffer *out, const mw_graph *is, const mw_graph *was)
+{
+    static const char *const names[] = {"started", "kept", "reset"};
+    mw_buffer_text(out, ",\"states\":{");
+    for (keep_fate fate = KEEP_STARTED; fate < KEEP_FATES; fate++) {
+        int first = 1;
+        mw_buffer_format(out, "\"%s\":[", names[fate]);
+        for (uint32_t i = 0; i < is->keep_count; i++)
+            if (fate_of_keep(was, &is->keeps[i]) == fate) add_keep(out, &is->keeps[i], &first);
+        mw_buffer_text(out, "],");
+    }
+    int first = 1;
+    mw_buffer_text(out, "\"dropped\":[");
+    for (uint32_t i = 0; i < was->keep_count; i++)
+        if (!same_name(is, &was->keeps[i])) add_keep(out, &was->keeps[i], &first);
+    mw_buffer_text(out, "]}");
+}
+
 static uint64_t most_of(const mw_flow *f, int hold)
 {
     uint64_t most = 0;
@@ -92,6 +134,7 @@ void mw_report_write(mw_reload *r, const mw_version *v, const mw_version *before
     mw_buffer_text(out, "]");
     add_fates(out, "sources", sources_of(v), sources_of(before), 0);
     add_fates(out, "sinks", sinks_of(v), sinks_of(before), 1);
+    add_keeps(out, &v->graph, &before->graph);
     mw_buffer_format(out, ",\"reset\":[\"variables of the flow's files\"],\"pause_us\":%.1f}",
                      (double)most_of(f, 1) / 1e3);
 }
