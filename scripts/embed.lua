@@ -1,14 +1,18 @@
--- embed.lua: writes Lua modules as bytecode into a C file, for core/lua/embedded.h.
+-- embed.lua: writes Lua modules into a C file, for core/lua/embedded.h: the runtime's as bytecode,
+-- those that flows may require (scripts/modules) as they are.
 --   luajit embed.lua OUTPUT.c MODULE.lua ...
 local out = assert(io.open(arg[1], "w"))
 out:write '#include "lua/embedded.h"\n'
 local names = {}
 for i = 2, #arg do
   local path = arg[i]
-  local name = "moonweir." .. path:match "([^/]+)%.lua$"
+  local folder, base = path:match "([^/]+)/([^/]+)%.lua$"
+  local name = folder == "modules" and "module:" .. base or "moonweir." .. base
   local file = assert(io.open(path, "rb"))
-  local code = string.dump(assert(loadstring(file:read "*a", "=" .. name)), false)
+  local text = file:read "*a"
   file:close()
+  local code = string.dump(assert(loadstring(text, "=" .. name)), false)
+  if folder == "modules" then code = text end
   local bytes = {}
   for j = 1, #code do
     bytes[j] = ("%d,%s"):format(code:byte(j), j % 32 == 0 and "\n" or "")

@@ -75,7 +75,7 @@ typedef struct mw_graph {
     uint32_t source_count, sink_count, capture_count, rule_count, channel_count, chain_count,
         test_count, warning_count;
     const char **rule_names;
-    mw_trial *trials; /* by rule */
+    mw_trial *trials;      /* by rule */
     int64_t checkpoint_ns; /* between two checkpoints of what is kept */
     mw_probation probation;
     const char **channel_names;

@@ -161,8 +161,7 @@ void mw_park_called(mw_shard *s, mw_far *f)
 {
     const mw_version *v = f->version;
     mw_far_do(f, v->rules[s->index].view.uses[f->index].keeper, s->watermark_ns);
-    mw_post_send(s->flow->post, s->index, f->from,
-                 (mw_message){.kind = MW_MSG_ANSWER, .body = f});
+    mw_post_send(s->flow->post, s->index, f->from, (mw_message){.kind = MW_MSG_ANSWER, .body = f});
 }
 
 /* What it came to, and its JSON. */

@@ -1,5 +1,5 @@
-/* embedded.h: the Lua runtime as bytecode inside the program; the table is made by the build from
- * scripts/. */
+/* embedded.h: the Lua runtime as bytecode inside the program, and the text of the modules that
+ * flows may require ("module:NAME"); the table is made by the build from scripts/. */
 #ifndef MW_EMBEDDED_H
 #define MW_EMBEDDED_H
 

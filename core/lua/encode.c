@@ -89,9 +89,11 @@ static void encode_list(lua_State *L, int table, size_t count, mw_buffer *out, i
     mw_buffer_append(out, "]", 1);
 }
 
-/* mw.null, an event or a part of one, or a marked list: 1 when it is written. Else the metatable
- * says nothing to us. */
-static int encode_special(lua_State *L, int table, mw_buffer *out, int *marked)
+/* mw.null, an event or a part of one, what stands for a table (a window's result), or a marked
+ * list: 1 when it is written. Else the metatable says nothing to us. */
+static void encode_table(lua_State *L, int table, mw_buffer *out, int depth);
+
+static int encode_special(lua_State *L, int table, mw_buffer *out, int depth, int *marked)
 {
     *marked = 0;
     if (!lua_getmetatable(L, table)) return 0;
@@ -106,10 +108,14 @@ static int encode_special(lua_State *L, int table, mw_buffer *out, int *marked)
     lua_pushvalue(L, table);
     lua_call(L, 1, 1);
     size_t len;
-    const char *text = lua_tolstring(L, -1, &len);
-    if (text) mw_buffer_append(out, text, len);
+    int special = lua_isstring(L, -1) || lua_istable(L, -1);
+    if (lua_istable(L, -1)) encode_table(L, lua_gettop(L), out, depth + 1);
+    else if (special) {
+        const char *text = lua_tolstring(L, -1, &len);
+        mw_buffer_append(out, text, len);
+    }
     lua_pop(L, 1);
-    return text != NULL;
+    return special;
 }
 
 static void encode_table(lua_State *L, int table, mw_buffer *out, int depth)
@@ -120,7 +126,7 @@ static void encode_table(lua_State *L, int table, mw_buffer *out, int depth)
         luaL_error(L, "a table nested deeper than %d (or that holds itself) cannot be JSON",
                    DEPTH_MAX);
     luaL_checkstack(L, 8, "a table nested too deep cannot be JSON");
-    if (encode_special(L, table, out, &marked)) return;
+    if (encode_special(L, table, out, depth, &marked)) return;
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) count++;
     size_t length = lua_objlen(L, table);
     if (count == length && (count > 0 || marked)) encode_list(L, table, count, out, depth);

@@ -19,14 +19,14 @@ uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t r
 {
     const mw_value *values[MW_USE_PARTS];
     const mw_use *u = &v->uses[index];
-    uint32_t at, inputs = operation == MW_FAR_ADD ? mw_window_inputs(u->keeper->window)
+    uint32_t at, inputs = operation == MW_FAR_ADD          ? mw_window_inputs(u->keeper->window)
                           : operation == MW_FAR_RECORD_SET ? 1
                                                            : 0;
     mw_far *f = calloc(1, sizeof *f);
     mw_assert(f != NULL);
     for (uint32_t i = 0; i < u->parts + inputs; i++)
-        values[i] = given ? mw_view_given(v, i)
-                          : &v->slots[(size_t)row * v->stride + (size_t)u->paths[i]];
+        values[i] =
+            given ? mw_view_given(v, i) : &v->slots[(size_t)row * v->stride + (size_t)u->paths[i]];
     mw_key_make(&f->key, values, u->parts, &f->key_bytes, &at);
     if (f->key.bytes != f->key_bytes.bytes) {
         f->key_bytes.len = 0;

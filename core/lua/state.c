@@ -3,6 +3,7 @@
 #include "lua/budget.h"
 #include "lua/embedded.h"
 #include "lua/encode.h"
+#include "lua/rows.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -189,6 +190,18 @@ static int add_budget(lua_State *L)
     return 2;
 }
 
+/* read_module(name): the text of a module that flows may require; nil: there is none */
+static int read_module(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    for (const mw_embedded *e = mw_embedded_modules; e->name; e++)
+        if (strncmp(e->name, "module:", 7) == 0 && strcmp(e->name + 7, name) == 0) {
+            lua_pushlstring(L, e->bytes, e->len);
+            return 1;
+        }
+    return 0;
+}
+
 static void push_host(lua_State *L, mw_files *files)
 {
     lua_createtable(L, 0, 2);
@@ -197,6 +210,9 @@ static void push_host(lua_State *L, mw_files *files)
     lua_setfield(L, -2, "read_file");
     lua_pushcfunction(L, add_budget);
     lua_setfield(L, -2, "add_budget");
+    lua_pushcfunction(L, read_module);
+    lua_setfield(L, -2, "read_module");
+    mw_rows_open(L);
 }
 
 mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, mw_files *files,

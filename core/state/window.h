@@ -71,8 +71,8 @@ int mw_window_get(mw_window *w, const mw_key *key, int64_t at_ns);
  * is now. 0: the result is over. */
 int mw_window_read(mw_window *w, const mw_window_result *r, uint32_t aggregate, double *number,
                    mw_buffer *out);
-/* Appends what the last addition or reading came to as JSON: an object, of several spans one with an
- * object each. */
+/* Appends what the last addition or reading came to as JSON: an object, of several spans one with
+ * an object each. */
 void mw_window_json(mw_window *w, mw_buffer *out);
 /* The same of results[0] alone, which was closed or corrected, with its key. */
 void mw_window_closed_json(mw_window *w, mw_buffer *out);

@@ -32,7 +32,7 @@ typedef struct mw_pane_list {
 
 typedef struct mw_ring {
     int64_t span, slide;    /* a session's: the gap, and 0 */
-    char *name;            /* of the span, as it was declared */
+    char *name;             /* of the span, as it was declared */
     uint32_t slots, offset; /* offset of the ring in the payload, in words; before it is the pointer
                              * to more panes */
     int64_t start;          /* the pane that was asked for last, */

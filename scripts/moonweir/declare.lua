@@ -11,6 +11,9 @@ local window = require "moonweir.window"
 local state = require "moonweir.state"
 local timer = require "moonweir.timer"
 local shared = require "moonweir.shared"
+local tables = require "moonweir.table"
+local sequence = require "moonweir.sequence"
+local join = require "moonweir.join"
 local C, ffi, R = core.C, core.ffi, core.view()
 local setmetatable, getmetatable, type, error, tostring, tonumber =
   setmetatable, getmetatable, type, error, tostring, tonumber
@@ -78,8 +81,9 @@ local SINK_OPTIONS = {
 --- A fresh set of declarations.
 ---@param kinds table  of C: { sources = {...}, sinks = {...}, formats = {...} }, with options
 ---@param env table<string, string>
+---@param host { read_file: function, rows: function }  how tables are read
 ---@return table mw, table declared
-function M.new(kinds, env)
+function M.new(kinds, env, host)
   local d = {
     flow = { name = nil, delivery = "at-least-once" },
     sources = {},
@@ -439,6 +443,19 @@ function M.new(kinds, env)
     return tonumber(R.events[R.row].time) / 1e9
   end
 
+  --- A number from 0 to 1 that is always the same for a key, and even over many of them.
+  function mw.share(key)
+    local text = tostring(key)
+    return tonumber(C.mw_key_of_text(text, #text)) / 2 ^ 64
+  end
+
+  --- Seconds of a duration such as "24h".
+  function mw.duration(text)
+    local ns, expected = options.duration(text)
+    if not ns then error("mw.duration wants " .. expected, 2) end
+    return ns / 1e9
+  end
+
   -- what is kept by key
 
   local kit = { name_of = name_of, table_of = table_of, handle_of = handle_of }
@@ -475,6 +492,9 @@ function M.new(kinds, env)
   state.open(mw, kit)
   timer.open(mw, kit)
   shared.open(mw, d, kit)
+  tables.open(mw, kit, host)
+  sequence.open(mw, kit)
+  join.open(mw, kit)
 
   function mw.reply(e, body, status)
     if getmetatable(e) ~= Event then
@@ -558,6 +578,9 @@ function M.new(kinds, env)
     "null",
     "array",
     "now",
+    "duration",
+    "share",
+    "rows",
     "reply",
     "meta",
     "decode",
@@ -570,6 +593,9 @@ function M.new(kinds, env)
     "timer",
     "every",
     "shared",
+    "table",
+    "sequence",
+    "join",
     "count",
     "rate",
     "sum",

@@ -414,17 +414,17 @@ function M.decode(e)
     local v = part_value(e)
     return v and decode_value(v)
   end
-  if mt == "window result" then return (M.result(e)) end
+  if mt == "window result" or mt == "row" then return (M.result(e)) end
   return e
 end
 
 --- The Lua value of a value of C's.
 M.value = decode_value
 
---- The JSON of an event or of a part of one, for the encoder.
+--- The JSON of an event or of a part of one, for the encoder; of what stands for a table, that.
 encode.view_text = function(t)
   local mt = getmetatable(t)
-  if mt == "window result" then return (encode.encode_text(M.result(t))) end
+  if mt == "window result" or mt == "row" then return (M.result(t)) end
   if mt ~= Event and mt ~= Part then return nil end
   local v = mt == Event and whole_value(t) or part_value(t)
   if not v then return "null" end

@@ -5,8 +5,7 @@ local event = require "moonweir.event"
 local encode = require "moonweir.encode"
 local park = require "moonweir.park"
 local C, ffi, R = core.C, core.ffi, core.view()
-local type, error, tostring, tonumber, getmetatable =
-  type, error, tostring, tonumber, getmetatable
+local type, error, tostring, tonumber, getmetatable = type, error, tostring, tonumber, getmetatable
 
 ffi.cdef [[
 void mw_view_use(mw_view *v, uint32_t index, uint32_t part, int32_t path);

@@ -1,5 +1,6 @@
 --- Rules that wait: drivers run in coroutines, and a rule that asks something outside gives up
---- its turn. The scheduler goes on with the next row in another coroutine; when the answer is there, the
+--- its turn. The scheduler goes on with the next row in another coroutine; when the answer is
+--- there, the
 --- one that waited ends its row and is free again (core/lua/park.h).
 local core = require "moonweir.core"
 local budget = require "moonweir.budget"

@@ -30,8 +30,10 @@ local LOAD_SECONDS = 1
 local declared, chains
 local flow_path, environment_variables, kinds
 
---- C's: the text of a file (nil and why not), and source text with a budget put in.
-local read_file, add_budget
+--- C's: the text of a file (nil and why not), source text with a budget put in, the text of a
+--- module
+--- that comes with the router, and the rows of a text in a format.
+local read_file, add_budget, read_module, read_rows
 
 --- What a file's text is compiled to, by path: a function that gives the file's function anew.
 local compiled = {}
@@ -57,11 +59,21 @@ end
 --- Runs the flow's file, and the modules that it requires, in an environment of their own: declares
 --- everything anew.
 local function declare_all()
-  local mw, d = declare.new(kinds, environment_variables)
   local folder = flow_path:match "^(.*/)[^/]*$" or ""
+  local host = { rows = read_rows }
+  function host.read_file(path)
+    return read_file(path:sub(1, 1) == "/" and path or folder .. path)
+  end
+  local mw, d = declare.new(kinds, environment_variables, host)
   local environment = sandbox.environment(mw, function(name, flow_env)
     if name:find("..", 1, true) or name:find "[^%w_%-%.]" then
       error("a module is named by letters, digits, '_', '-' and '.', not '" .. name .. "'", 3)
+    end
+    local own = name:match "^moonweir%.([%w_]+)$"
+    if own then
+      local text = read_module(own)
+      if not text then error("there is no module '" .. name .. "'", 3) end
+      return load_text(text, "moonweir/" .. own .. ".lua", flow_env)(name)
     end
     local file = folder .. name:gsub("%.", "/") .. ".lua"
     local text, why = read_file(file)
@@ -85,10 +97,11 @@ local function declare_all()
 end
 
 --- Loads a flow. `kinds_text` is JSON; errors are raised as text that begins with file:line.
----@param host { read_file: function, add_budget: function }  C's
+---@param host { read_file: function, add_budget: function, read_module: function, rows: function }
 ---@return string graph as JSON
 function M.load(path, kinds_text, env, version, host)
   read_file, add_budget = host.read_file, host.add_budget
+  read_module, read_rows = host.read_module, host.rows
   declare.version = version
   flow_path, environment_variables = path, env
   kinds = assert(event.decode_text(kinds_text))

@@ -217,8 +217,7 @@ local function closed_reader(index, spans, list)
     end
   end
   if #spans > 1 then rest[#rest + 1] = "w.span = spans[r.span + 1].name" end
-  local text =
-    CLOSED:format(#list, index, table.concat(fields, ", "), table.concat(rest, "\n  "))
+  local text = CLOSED:format(#list, index, table.concat(fields, ", "), table.concat(rest, "\n  "))
   local make = assert(loadstring(text, "=window"))
   return make(R, C, number_or_nil, more, keep.shown_key, spans, list)
 end
@@ -292,8 +291,8 @@ function M.open(mw, d, kit)
     local on_close
 
     --- The same where the key lives on another shard. Nil: it was late.
-    local function add_far(given, e)
-      local status, answer = keep.far(index, keep.ADD, given)
+    local function add_far(as_given, e)
+      local status, answer = keep.far(index, keep.ADD, as_given)
       if status == LATE then
         if late then late:send(e) end
         return nil
@@ -308,9 +307,9 @@ function M.open(mw, d, kit)
     end
 
     --- What an addition came to that is not simply added. Nil: it was late.
-    local function other(status, e, given)
+    local function other(status, e, as_given)
       if status == keep.ELSEWHERE then
-        local result = add_far(given, e)
+        local result = add_far(as_given, e)
         return result
       end
       if status == CORRECTED then
@@ -334,7 +333,7 @@ function M.open(mw, d, kit)
 
     function methods.add(_, e)
       local status
-      local given = 0
+      local as_given = 0
       if
         getmetatable(e) == Event
         and R.overlaid == 0
@@ -343,11 +342,11 @@ function M.open(mw, d, kit)
       then
         status = C.mw_view_add(R, index, R.row, 0)
       else
-        given = 1
+        as_given = 1
         status = add_given(e)
       end
       if status ~= ADDED then
-        local result = other(status, e, given)
+        local result = other(status, e, as_given)
         return result
       end
       return (read())

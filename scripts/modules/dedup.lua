@@ -1,0 +1,27 @@
+--- Events that come twice: the first of a key within a time.
+---
+---   local dedup = require "moonweir.dedup"
+---   local fresh = dedup.by("fresh", { by = { "order", "line" }, within = "1h" })
+---   if fresh:first(e) then out:send(e) end
+local mw = require "moonweir"
+
+local M = {}
+
+function M.by(name, options)
+  local seen = mw.state(name, { ttl = options.within or "1h" })
+  local fields = type(options.by) == "table" and options.by or { options.by }
+  local dedup = {}
+  function dedup.first(_, e)
+    local parts = {}
+    for i, field in ipairs(fields) do
+      parts[i] = tostring(e[field])
+    end
+    local key = #parts == 1 and e[fields[1]] or table.concat(parts, "\31")
+    if seen:get(key, "at") then return false end
+    seen:put(key, "at", mw.now())
+    return true
+  end
+  return dedup
+end
+
+return M
