@@ -35,6 +35,10 @@ local COMMON = {
     { "columns", "texts", "", "csv: the names of the fields, where no header names them" },
     { "limit", "size", "16MiB", "largest event; a longer one goes to the dead letters in parts" },
     { "in_flight", "size", "8MiB", "bytes that may be worked on before the source is paused" },
+    { "time", "text", "", "the field that says when an event happened (`ts`, `meta.at`); without it an event happens when it comes" },
+    { "time_format", "text", "auto", "how it says that: auto (numbers by their size as s, ms, us or ns since 1970; texts as RFC 3339 or such a number), s, ms, us, ns, rfc3339, syslog, or a pattern of strptime, read as UTC where it has no %z" },
+    { "lateness", "duration", "0s", "how much later than others of its partition an event may come (the disorder that is allowed)" },
+    { "idle", "duration", "10s", "a partition that gives nothing for so long does not hold event time back" },
   },
   sink = {
     { "format", "text", "ndjson", "how events become bytes: " .. table.concat(kinds.formats, ", ") },

@@ -11,6 +11,9 @@ local window = require "moonweir.window"
 local state = require "moonweir.state"
 local timer = require "moonweir.timer"
 local shared = require "moonweir.shared"
+local every = require "moonweir.common"
+local outside = require "moonweir.outside"
+local SOURCE_OPTIONS, SINK_OPTIONS = every.SOURCE_OPTIONS, every.SINK_OPTIONS
 local tables = require "moonweir.table"
 local sequence = require "moonweir.sequence"
 local join = require "moonweir.join"
@@ -20,63 +23,6 @@ local setmetatable, getmetatable, type, error, tostring, tonumber =
 local Event = event.Event
 
 local M = {}
-
---- Options that every source and every sink has, besides those of its kind.
-local SOURCE_OPTIONS = {
-  { name = "format", type = "text", doc = "how bytes become events" },
-  {
-    name = "columns",
-    type = "texts",
-    doc = "csv: names of the fields, where no header names them",
-  },
-  { name = "limit", type = "size", fallback = "16MiB", doc = "largest event" },
-  {
-    name = "time",
-    type = "text",
-    doc = "field that says when the event happened; without it: when it came",
-  },
-  {
-    name = "time_format",
-    type = "text",
-    fallback = "auto",
-    doc = "auto, s, ms, us, ns, rfc3339, syslog, or a pattern of strptime",
-  },
-  {
-    name = "lateness",
-    type = "duration",
-    fallback = "0s",
-    doc = "how much later than others an event may come",
-  },
-  {
-    name = "idle",
-    type = "duration",
-    fallback = "10s",
-    doc = "a partition that gives nothing for so long does not hold time back",
-  },
-  {
-    name = "in_flight",
-    type = "size",
-    fallback = "8MiB",
-    doc = "bytes that may be worked on before the source is paused",
-  },
-}
-local SINK_OPTIONS = {
-  { name = "format", type = "text", doc = "how events become bytes" },
-  { name = "columns", type = "texts", doc = "csv: names of the fields to write" },
-  { name = "only", type = "texts", doc = "write these fields only" },
-  { name = "without", type = "texts", doc = "leave these fields out" },
-  {
-    name = "template",
-    type = "text",
-    doc = "write this text, with {field} replaced, instead of a format",
-  },
-  {
-    name = "queue",
-    type = "size",
-    fallback = "16MiB",
-    doc = "bytes that may wait before sources are paused",
-  },
-}
 
 --- A fresh set of declarations.
 ---@param kinds table  of C: { sources = {...}, sinks = {...}, formats = {...} }, with options
@@ -521,49 +467,7 @@ function M.new(kinds, env, host)
     return (event.decode_text(ffi.string(R.out.bytes, R.out.len)))
   end
 
-  local levels = { debug = 0, info = 1, warn = 2, error = 3 }
-  local function log(level, message, fields)
-    local text = tostring(message)
-    if fields ~= nil then text = text .. " " .. encode.encode_text(event.decode(fields)) end
-    local info = debug.getinfo(3, "Sl")
-    local place = info and info.currentline >= 0 and (info.short_src .. ":" .. info.currentline)
-      or "flow"
-    C.mw_log(level, place, "%s", text)
-  end
-  local loggers = {}
-  for name, level in pairs(levels) do
-    loggers[name] = function(message, fields) log(level, message, fields) end
-  end
-  mw.log = setmetatable({}, {
-    __index = loggers,
-    __call = function(_, message, fields) log(1, message, fields) end,
-    __newindex = function() error("mw.log cannot be changed", 2) end,
-    __metatable = "log",
-  })
-
-  mw.env = setmetatable({}, {
-    __index = function(_, name)
-      local v = env[name]
-      if v == nil then
-        error(
-          "the environment variable "
-            .. tostring(name)
-            .. ' is not set (mw.env("'
-            .. tostring(name)
-            .. '", default) gives a default)',
-          2
-        )
-      end
-      return v
-    end,
-    __call = function(_, name, default)
-      local v = env[name]
-      if v == nil then return default end
-      return v
-    end,
-    __newindex = function() error("the environment cannot be changed", 2) end,
-    __metatable = "env",
-  })
+  outside.open(mw, env)
   mw.version = M.version
 
   local sorts = {
@@ -628,7 +532,6 @@ end
 
 ffi.cdef [[
 void mw_view_meta(mw_view *v, uint32_t row);
-void mw_log(int level, const char *where, const char *format, ...);
 ]]
 
 return M

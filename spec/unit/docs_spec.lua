@@ -56,8 +56,10 @@ describe("the docs", function()
       assert.matches(name, metrics, 1, true)
     end
     local declarations = s.read(s.root .. "/docs/reference/declarations.md")
-    for name in s.read(s.root .. "/scripts/moonweir/declare.lua"):gmatch "function mw%.([%a_]+)" do
-      assert.matches("mw." .. name, declarations, 1, true)
+    for path in io.popen("ls " .. s.root .. "/scripts/moonweir/*.lua"):lines() do
+      for name in s.read(path):gmatch "function mw%.([%a_]+)" do
+        assert.matches("mw." .. name, declarations, 1, true)
+      end
     end
   end)
 

@@ -17,7 +17,7 @@ describe("the structure", function()
     state = { "base", "event" },
     score = { "base", "event" },
     lua = { "base", "event", "state" },
-    flow = { "base", "event", "state", "score", "lua", "moonweir" },
+    flow = { "base", "event", "net", "state", "score", "lua", "moonweir" },
     sources = { "base", "event", "net", "moonweir" },
     sinks = { "base", "event", "net", "moonweir" },
     include = { "base", "event" },
