@@ -27,6 +27,15 @@ void mw_buffer_text(mw_buffer *b, const char *text)
     mw_buffer_append(b, text, strlen(text));
 }
 
+void mw_buffer_number(mw_buffer *b, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do digits[--at] = (char)('0' + number % 10), number /= 10;
+    while (number);
+    mw_buffer_append(b, digits + at, sizeof digits - at);
+}
+
 void mw_buffer_format(mw_buffer *b, const char *format, ...)
 {
     va_list args;

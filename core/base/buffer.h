@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 typedef struct mw_buffer {
@@ -30,6 +31,8 @@ static inline void mw_buffer_append(mw_buffer *b, const void *bytes, size_t len)
     b->len += len;
 }
 void mw_buffer_text(mw_buffer *b, const char *text);
+/* A whole number in decimal. */
+void mw_buffer_number(mw_buffer *b, uint64_t number);
 void mw_buffer_format(mw_buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Drops the first `len` bytes. */
 void mw_buffer_consume(mw_buffer *b, size_t len);

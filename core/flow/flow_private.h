@@ -306,6 +306,8 @@ struct mw_shard {
     mw_keeping *keepers;
     mw_store_client *stores;
     mw_parked *answered, *answered_last;
+    uint32_t waits; /* rows that wait for an answer */
+    int waits_full; /* too many: sources are paused */
     /* cuts (cut.c) */
     _Alignas(64) mw_counter begun[2], ended[2]; /* runs, by the last bit of their batch's cut */
     unsigned cut, marked_cut, checkpoint_cut;

@@ -192,13 +192,13 @@ struct mw_blocked {
     waiting_row *first, *last;
 };
 
-enum { BUCKETS = 1024 };
+enum { BUCKETS = 1 << 15, WAITS_MOST = 20000 };
 
 static mw_blocked **bucket_of(mw_rules *r, uint64_t key)
 {
     if (!r->blocked) r->blocked = calloc(BUCKETS, sizeof *r->blocked);
     mw_assert(r->blocked != NULL);
-    return &r->blocked[key % BUCKETS];
+    return &r->blocked[(key >> 1) % BUCKETS];
 }
 
 static mw_blocked *find_blocked(mw_rules *r, uint64_t key)
@@ -244,10 +244,22 @@ int mw_park_defer(void *rules, uint32_t row)
     return 1;
 }
 
+/* Sources rest while very many rows wait; they go on when half of those have gone on. */
+static void count_wait(mw_shard *s, int more)
+{
+    s->waits += more ? 1u : -1u;
+    int full = s->waits_full ? s->waits > WAITS_MOST / 2 : s->waits > WAITS_MOST;
+    if (full == s->waits_full) return;
+    s->waits_full = full;
+    for (mw_source_host *h = s->sources; h; h = h->next)
+        if (h->open) mw_source_host_check_full(h);
+}
+
 void mw_park_block(void *rules, uint64_t key)
 {
     mw_rules *r = rules;
     r->parked++;
+    count_wait(r->shard, 1);
     if (!key || find_blocked(r, key)) return;
     mw_blocked **at = bucket_of(r, key), *b = calloc(1, sizeof *b);
     mw_assert(b != NULL);
@@ -334,6 +346,7 @@ static void go_on(mw_shard *s, mw_parked *p)
     mw_time_end(r);
     s->running = NULL;
     f->open--;
+    count_wait(s, 0);
     mw_parked_free(p);
     int waits = r->parked != parked;
     if (!waits) row_is_done(r, f);

@@ -123,13 +123,14 @@ void mw_source_host_free(mw_source_host *h)
 int mw_source_is_full(const mw_source *s)
 {
     const mw_source_host *h = (const mw_source_host *)s;
-    return h->in_flight_bytes >= h->in_flight_max || h->shard->is_full;
+    return h->in_flight_bytes >= h->in_flight_max || h->shard->is_full || h->shard->waits_full;
 }
 
 /* Resumes only when a quarter is free, so that it does not flutter. */
 void mw_source_host_check_full(mw_source_host *h)
 {
-    int full = h->full ? h->in_flight_bytes > h->in_flight_max / 4 * 3 || h->shard->is_full
+    int full = h->full ? h->in_flight_bytes > h->in_flight_max / 4 * 3 || h->shard->is_full ||
+                             h->shard->waits_full
                        : mw_source_is_full(&h->source);
     if (full == h->full) return;
     h->full = full;

@@ -50,7 +50,7 @@ static void add(mw_far *f, mw_window *w, int64_t watermark_ns)
     const mw_value *pointers[MW_USE_PARTS];
     for (uint32_t i = 0; i < f->value_count; i++)
         values[i] = mw_kept_value(&f->values[i]), pointers[i] = &values[i];
-    f->status = mw_window_add(w, &f->key, pointers, f->at_ns, watermark_ns);
+    f->status = mw_window_add(w, &f->key, 0, pointers, f->at_ns, watermark_ns);
     if (f->status == MW_WINDOW_NOT_NUMBER) {
         mw_buffer_format(&f->answer, "[%u]", mw_window_fault(w));
         return;

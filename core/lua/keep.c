@@ -64,13 +64,14 @@ static void look_ahead(mw_view *v, mw_use *u, uint32_t row)
         for (uint32_t i = 0; i < u->parts; i++) values[i] = &slots[u->paths[i]];
         uint64_t hash = mw_key_hash(values, u->parts);
         u->ahead[next % MW_USE_AHEAD].hash = hash;
-        u->ahead[next % MW_USE_AHEAD].row = next;
+        u->ahead[next % MW_USE_AHEAD].row = next, u->ahead[next % MW_USE_AHEAD].id = 0;
         u->ahead[next % MW_USE_AHEAD].generation = v->generation;
         mw_entries_prefetch(t, hash);
     }
     if (near < v->given && u->ahead[near % MW_USE_AHEAD].row == near &&
         u->ahead[near % MW_USE_AHEAD].generation == v->generation)
-        mw_entries_prefetch_entry(t, u->ahead[near % MW_USE_AHEAD].hash);
+        u->ahead[near % MW_USE_AHEAD].id =
+            mw_entries_prefetch_entry(t, u->ahead[near % MW_USE_AHEAD].hash);
 }
 
 static uint64_t hash_of_row(const mw_view *v, const mw_use *u, const mw_value *const *values,
@@ -156,9 +157,13 @@ int mw_view_add(mw_view *v, uint32_t index, uint32_t row, int given)
     int fault = make_key(v, u, values, hash, &key);
     if (fault) return fault;
     show_window(v, w);
-    int status = mw_window_add(w, &key, values + u->parts, now_of(v), mark_of(v, row));
+    uint32_t hint = given || u->ahead[row % MW_USE_AHEAD].row != row ||
+                            u->ahead[row % MW_USE_AHEAD].generation != v->generation
+                        ? 0
+                        : u->ahead[row % MW_USE_AHEAD].id;
+    int status = mw_window_add(w, &key, hint, values + u->parts, now_of(v), mark_of(v, row));
     if (status == MW_WINDOW_NOT_NUMBER) v->key.number = mw_window_fault(w);
-    if (v->by_row && status != MW_WINDOW_LATE) {
+    if (v->by_row && mw_window_due_changed(w)) {
         int64_t due = mw_window_due(w);
         if (due < v->due) v->due = due;
     }
@@ -409,8 +414,8 @@ static int go_on(mw_view *v, uint32_t index)
     }
     if (mw_window_close_next(k->window, v->watermark_ns, v->due_left + 1000) != 1) return 0;
     show_window(v, k->window);
-    v->now = v->results[0].finish_s;
-    v->now_ns = (int64_t)(v->now * 1e9);
+    v->now_ns = v->results[0].finish_ns;
+    v->now = (double)v->now_ns / 1e9;
     return 1;
 }
 

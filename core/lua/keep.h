@@ -29,7 +29,7 @@ struct mw_use {
     const char *fields; /* of the record that was got */
     struct {
         uint64_t hash;
-        uint32_t generation, row;
+        uint32_t generation, row, id;
     } ahead[MW_USE_AHEAD]; /* keys of rows to come, which are being fetched from memory */
 };
 

@@ -11,12 +11,16 @@
 void mw_view_command(mw_view *v, uint32_t arguments)
 {
     v->command.len = 0;
-    mw_buffer_format(&v->command, "*%u\r\n", arguments);
+    mw_buffer_append(&v->command, "*", 1);
+    mw_buffer_number(&v->command, arguments);
+    mw_buffer_append(&v->command, "\r\n", 2);
 }
 
 void mw_view_argument(mw_view *v, const char *bytes, size_t len)
 {
-    mw_buffer_format(&v->command, "$%zu\r\n", len);
+    mw_buffer_append(&v->command, "$", 1);
+    mw_buffer_number(&v->command, len);
+    mw_buffer_append(&v->command, "\r\n", 2);
     mw_buffer_append(&v->command, bytes, len);
     mw_buffer_append(&v->command, "\r\n", 2);
 }

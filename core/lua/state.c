@@ -23,6 +23,7 @@ struct mw_lua {
     mw_view *view;
     int drivers; /* reference: by chain, then two a stage: for many rows and for one */
     int keyers;
+    int resume;         /* reference: runtime.resume */
     lua_Alloc allocate; /* LuaJIT's own, which is fast; ours counts */
     void *allocator;
     size_t bytes, limit, kept; /* kept: what was left by the last collection we asked for */
@@ -112,7 +113,7 @@ mw_lua *mw_lua_new(mw_view *view)
     l->allocate = lua_getallocf(l->L, &l->allocator);
     lua_setallocf(l->L, allocate, l);
     open_runtime(l);
-    l->drivers = l->keyers = LUA_NOREF;
+    l->drivers = l->keyers = l->resume = LUA_NOREF;
     return l;
 }
 
@@ -308,7 +309,11 @@ void mw_lua_resume(mw_lua *l, uint32_t question)
     lua_State *L = l->L;
     mw_view *v = l->view;
     keep_memory(l);
-    push_runtime(L, "resume");
+    if (l->resume == LUA_NOREF) {
+        push_runtime(L, "resume");
+        l->resume = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, l->resume);
     lua_pushinteger(L, (lua_Integer)question);
     if (lua_pcall(L, 1, 0, 0) == 0) return;
     const char *why = lua_tostring(L, -1);

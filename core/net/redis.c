@@ -12,8 +12,8 @@
 enum {
     TICK_MS = 10,
     READ_BYTES = 64 << 10,
-    FAILURES = 5,        /* in a row: the circuit opens */
-    WAITING_MAX = 100000 /* commands */
+    FAILURES = 5,         /* in a row: the circuit opens */
+    WAITING_MAX = 1 << 24 /* commands; what bounds them is what their askers have in flight */
 };
 static const int64_t retry_ns = 200000000, circuit_ns = 1000000000;
 
@@ -480,22 +480,16 @@ void mw_redis_close(mw_redis *r)
 void mw_redis_begin(mw_buffer *command, uint32_t arguments)
 {
     command->len = 0;
-    mw_buffer_format(command, "*%u\r\n", arguments);
+    mw_buffer_append(command, "*", 1);
+    mw_buffer_number(command, arguments);
+    mw_buffer_append(command, "\r\n", 2);
 }
 
 void mw_redis_argument(mw_buffer *command, const char *bytes, size_t len)
 {
-    char head[32];
-    int n = 0;
-    char digits[24];
-    size_t rest = len;
-    head[n++] = '$';
-    int d = 0;
-    do digits[d++] = (char)('0' + rest % 10), rest /= 10;
-    while (rest);
-    while (d > 0) head[n++] = digits[--d];
-    head[n++] = '\r', head[n++] = '\n';
-    mw_buffer_append(command, head, (size_t)n);
+    mw_buffer_append(command, "$", 1);
+    mw_buffer_number(command, len);
+    mw_buffer_append(command, "\r\n", 2);
     mw_buffer_append(command, bytes, len);
     mw_buffer_append(command, "\r\n", 2);
 }

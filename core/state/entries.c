@@ -41,6 +41,7 @@ struct mw_entries {
     uint8_t list; /* on which changes go */
     uint8_t tracked;
     uint32_t payload_bytes;
+    uint32_t fetched_bytes; /* of an entry that will be looked at soon */
     uint64_t count;
     size_t bytes;
     size_class *classes; /* by size in units */
@@ -64,6 +65,7 @@ mw_entries *mw_entries_new(uint32_t payload_bytes, const mw_entry_codec *codec, 
     mw_entries *t = calloc(1, sizeof *t);
     mw_assert(t != NULL);
     t->payload_bytes = (payload_bytes + UNIT - 1) / UNIT * UNIT;
+    t->fetched_bytes = t->payload_bytes < 448 ? t->payload_bytes + 16 : 448;
     t->codec = codec ? codec : &plain, t->self = self;
     t->class_count = (uint32_t)(sizeof(mw_entry) + t->payload_bytes + MW_KEY_BYTES_MAX) / UNIT + 1;
     mw_assert(t->class_count < PAGE_UNITS / 2);
@@ -244,6 +246,12 @@ uint32_t mw_entries_find(const mw_entries *t, const mw_key *key)
     return 0;
 }
 
+int mw_entries_is(const mw_entries *t, uint32_t id, const mw_key *key)
+{
+    const mw_entry *e = mw_entries_at(t, id);
+    return e->tag == (uint32_t)(key->hash >> 32) && is_key(t, e, key);
+}
+
 uint32_t mw_entries_add(mw_entries *t, const mw_key *key)
 {
     uint32_t id = mw_entries_find(t, key), tag = (uint32_t)(key->hash >> 32);
@@ -265,17 +273,17 @@ void mw_entries_prefetch(const mw_entries *t, uint64_t hash)
     __builtin_prefetch(&(*place_of(t, tag))->slots[first_slot(tag)]);
 }
 
-void mw_entries_prefetch_entry(const mw_entries *t, uint64_t hash)
+uint32_t mw_entries_prefetch_entry(const mw_entries *t, uint64_t hash)
 {
     uint32_t tag = (uint32_t)(hash >> 32);
     const segment *s = *place_of(t, tag);
     for (uint32_t i = first_slot(tag); s->slots[i]; i = (i + 1) & (SEGMENT_SLOTS - 1)) {
         if (slot_tag(s->slots[i]) != tag) continue;
         const char *e = (const char *)mw_entries_at(t, (uint32_t)s->slots[i]);
-        __builtin_prefetch(e);
-        __builtin_prefetch(e + 64);
-        return;
+        for (uint32_t at = 0; at <= t->fetched_bytes; at += 64) __builtin_prefetch(e + at);
+        return (uint32_t)s->slots[i];
     }
+    return 0;
 }
 
 /* ---- changes ---- */

@@ -62,7 +62,10 @@ void mw_entries_touch(mw_entries *t, uint32_t id);
 
 /* For keys that will be looked up soon: first the index, and a little later the entry. */
 void mw_entries_prefetch(const mw_entries *t, uint64_t hash);
-void mw_entries_prefetch_entry(const mw_entries *t, uint64_t hash);
+/* The number of the entry that is probably meant; 0: there is none. */
+uint32_t mw_entries_prefetch_entry(const mw_entries *t, uint64_t hash);
+/* Whether the entry with that number, which may be gone, has the key. */
+int mw_entries_is(const mw_entries *t, uint32_t id, const mw_key *key);
 
 uint64_t mw_entries_count(const mw_entries *t);
 size_t mw_entries_bytes(const mw_entries *t);

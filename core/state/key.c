@@ -11,14 +11,14 @@ static uint64_t fold(uint64_t h, uint64_t part)
 
 uint64_t mw_key_hash(const mw_value *const *values, uint32_t count)
 {
-    uint64_t h = 0;
-    for (uint32_t i = 0; i < count; i++) h = fold(h, mw_json_hash(values[i]));
+    uint64_t h = count ? mw_json_hash(values[0]) : 0;
+    for (uint32_t i = 1; i < count; i++) h = fold(h, mw_json_hash(values[i]));
     return h;
 }
 
 uint64_t mw_key_of_text(const char *text, size_t len)
 {
-    return fold(0, mw_hash(text, len));
+    return mw_hash(text, len);
 }
 
 /* Kind and bytes of one value. Zero is one number, whatever its sign. */
@@ -164,11 +164,11 @@ uint64_t mw_key_rehash(uint32_t kind, const char *bytes, uint32_t len)
     uint64_t h = 0;
     if (kind != MW_KEY_LIST) {
         mw_value v = value_of(kind, bytes, len);
-        return fold(0, mw_json_hash(&v));
+        return mw_json_hash(&v);
     }
-    while (next_part(&at, bytes + len, &part_kind, &part, &part_len)) {
+    for (int first = 1; next_part(&at, bytes + len, &part_kind, &part, &part_len); first = 0) {
         mw_value v = value_of(part_kind, part, part_len);
-        h = fold(h, mw_json_hash(&v));
+        h = first ? mw_json_hash(&v) : fold(h, mw_json_hash(&v));
     }
     return h;
 }

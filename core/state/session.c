@@ -105,6 +105,7 @@ int mw_session_add(mw_window *w, const mw_key *key, const mw_value *const *value
         set_last(p, at, 0);
         p[MW_SESSION_ITEM] = at + w->gap_ns;
         mw_due_push(&w->due, p[MW_SESSION_ITEM], id);
+        w->due_changed = 1;
     }
     extend(p, at);
     p = absorb(w, payload, p);

@@ -127,6 +127,13 @@ void mw_window_drop(mw_window *w, mw_ring *r, void *payload, mw_pane *p)
     if (--more->count == 0) free(more), *at = NULL;
 }
 
+int mw_window_due_changed(mw_window *w)
+{
+    int changed = w->due_changed;
+    w->due_changed = 0;
+    return changed;
+}
+
 int mw_window_is_empty(const mw_window *w, void *payload)
 {
     for (uint32_t i = 0; i < w->ring_count; i++) {
@@ -144,7 +151,12 @@ void mw_window_add_values(mw_window *w, mw_pane *p, const mw_value *const *value
     mw_cell *cells = mw_pane_cells(w, p);
     for (uint32_t i = 0; i < w->aggregate_count; i++) {
         const mw_aggregate *a = &w->aggregates[i];
-        mw_aggregate_add(a, cells + a->cell, a->input < 0 ? &none : values[a->input], at_ns);
+        const mw_value *v = a->input < 0 ? &none : values[a->input];
+        if (a->kind == MW_COUNT && a->input < 0) cells[a->cell].number++;
+        else if (a->kind == MW_SUM && v->kind == MW_NUMBER)
+            cells[a->cell].number += v->number;
+        else
+            mw_aggregate_add(a, cells + a->cell, v, at_ns);
     }
 }
 
@@ -153,7 +165,9 @@ static void numbers_of(mw_window *w, uint32_t span, const mw_cell *cells, double
     double *out = w->numbers + (size_t)span * w->aggregate_count;
     for (uint32_t i = 0; i < w->aggregate_count; i++) {
         const mw_aggregate *a = &w->aggregates[i];
-        if (a->kind < MW_SEEN) out[i] = mw_aggregate_number(a, cells + a->cell, span_s);
+        if (a->kind <= MW_SUM) out[i] = cells[a->cell].number;
+        else if (a->kind < MW_SEEN)
+            out[i] = mw_aggregate_number(a, cells + a->cell, span_s);
         else
             out[i] = NAN;
     }
@@ -169,8 +183,8 @@ static void begin_scratch(mw_window *w)
 static void result_at(mw_window *w, uint32_t span, uint32_t id, int64_t pane, int64_t start,
                       int64_t finish)
 {
-    w->results[span] = (mw_window_result){.start_s = (double)start / 1e9,
-                                          .finish_s = (double)finish / 1e9,
+    w->results[span] = (mw_window_result){.start_ns = start,
+                                          .finish_ns = finish,
                                           .epoch = (double)w->epoch,
                                           .pane = (double)pane,
                                           .id = id,
@@ -183,6 +197,28 @@ int mw_window_fold_session(mw_window *w, uint32_t id, const mw_pane *p)
     result_at(w, 0, id, mw_pane_start(p), mw_pane_start(p), finish);
     numbers_of(w, 0, mw_pane_cells(w, p), (double)(last - mw_pane_start(p)) / 1e9);
     return 1;
+}
+
+/* The sums of a ring's panes from `from` to `to`, into the scratch: without a call for each. */
+static int add_panes(mw_window *w, const mw_ring *r, void *payload, int64_t from, int64_t to)
+{
+    const uint32_t words = w->pane_words, cells = w->cell_count;
+    mw_more_panes *more = *mw_window_more(w, r, payload);
+    mw_cell *sum = w->scratch;
+    int found = 0;
+    for (uint32_t c = 0; c < cells; c++) sum[c].number = 0;
+    for (int in_ring = 1; in_ring >= 0; in_ring--) {
+        const mw_pane *p = in_ring ? mw_window_ring(r, payload) : more ? more->words : NULL;
+        uint32_t count = in_ring ? r->slots : more ? more->count : 0;
+        for (uint32_t i = 0; i < count; i++, p += words) {
+            int64_t start = p[MW_PANE_START];
+            if (!start || (start & ~1ll) < from || (start & ~1ll) > to) continue;
+            found = 1;
+            for (uint32_t c = 0; c < cells; c++)
+                sum[c].number += ((const mw_cell *)p)[1 + c].number;
+        }
+    }
+    return found;
 }
 
 int mw_window_fold(mw_window *w, uint32_t span, uint32_t id, int64_t start)
@@ -198,6 +234,11 @@ int mw_window_fold(mw_window *w, uint32_t span, uint32_t id, int64_t start)
         return p != NULL;
     }
     uint32_t n = 0, found = 0;
+    if (w->additive) {
+        found = (uint32_t)add_panes(w, r, payload, from, start);
+        numbers_of(w, span, w->scratch, span_s);
+        return (int)found;
+    }
     begin_scratch(w);
     for (mw_pane *p; (p = mw_window_each(w, r, payload, &n));) {
         if (mw_pane_start(p) < from || mw_pane_start(p) > start) continue;
@@ -294,8 +335,8 @@ static void add_aggregate(mw_window *w, const mw_window_result *r, uint32_t i, m
 static void result_json(mw_window *w, const mw_window_result *r, mw_buffer *out)
 {
     mw_buffer_text(out, "{\"start\":");
-    mw_json_number(out, r->start_s);
-    add_number(out, "finish", r->finish_s);
+    mw_json_number(out, (double)r->start_ns / 1e9);
+    add_number(out, "finish", (double)r->finish_ns / 1e9);
     for (uint32_t i = 0; i < w->aggregate_count; i++) add_aggregate(w, r, i, out);
     mw_buffer_text(out, "}");
 }
@@ -373,7 +414,9 @@ static int add_to(mw_window *w, uint32_t span, uint32_t id, const mw_value *cons
     mw_pane *p = mw_window_find(w, r, payload, r->start);
     if (!p) {
         p = mw_window_make(w, r, payload, r->start);
+        uint32_t lists = r->list_count;
         mw_window_list_add(r, r->start, id);
+        w->due_changed |= r->list_count != lists;
     }
     if (!w->all_scalar) look_back(w, span, payload, read, values);
     mw_window_add_values(w, p, values, at_ns);
@@ -400,8 +443,8 @@ static int check(mw_window *w, const mw_value *const *values)
     return 1;
 }
 
-int mw_window_add(mw_window *w, const mw_key *key, const mw_value *const *values, int64_t at_ns,
-                  int64_t mark_ns)
+int mw_window_add(mw_window *w, const mw_key *key, uint32_t hint, const mw_value *const *values,
+                  int64_t at_ns, int64_t mark_ns)
 {
     int status = MW_WINDOW_LATE;
     uint32_t id = 0;
@@ -418,7 +461,9 @@ int mw_window_add(mw_window *w, const mw_key *key, const mw_value *const *values
             continue;
         }
         if (!id) {
-            id = mw_entries_add(w->entries, key);
+            if (hint && mw_entries_is(w->entries, hint, key)) id = hint;
+            else
+                id = mw_entries_add(w->entries, key);
             mw_entries_touch(w->entries, id);
             status = MW_WINDOW_ADDED;
         }

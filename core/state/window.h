@@ -33,9 +33,9 @@ enum {
 
 /* A window of one key. */
 typedef struct mw_window_result {
-    double start_s, finish_s; /* seconds; a session's finish is its last event and the gap */
-    double epoch;             /* of what `id` means; see mw_window_text */
-    double pane;              /* its newest pane, for reading more of it */
+    int64_t start_ns, finish_ns; /* a session's finish is its last event and the gap */
+    double epoch;                /* of what `id` means; see mw_window_text */
+    double pane;                 /* its newest pane, for reading more of it */
     uint32_t id;
     uint32_t span;       /* number of its span */
     uint32_t correction; /* it had closed before, with less */
@@ -51,11 +51,12 @@ mw_entries *mw_window_entries(mw_window *w);
 uint32_t mw_window_key_parts(const mw_window *w);
 uint32_t mw_window_inputs(const mw_window *w);
 
-/* Adds one event. `values`: one for each input. `mark_ns`: how far event time is known to have
- * come; what has ended by then is late. The numbers of each span's window that ends next are then
- * in mw_window_numbers, [span * aggregates + aggregate], NaN for none. */
-int mw_window_add(mw_window *w, const mw_key *key, const mw_value *const *values, int64_t at_ns,
-                  int64_t mark_ns);
+/* Adds one event. `hint`: what mw_entries_prefetch_entry said, or 0. `values`: one for each input.
+ * `mark_ns`: how far event time is known to have come; what has ended by then is late. The numbers
+ * of each span's window that ends next are then in mw_window_numbers, [span * aggregates +
+ * aggregate], NaN for none. */
+int mw_window_add(mw_window *w, const mw_key *key, uint32_t hint, const mw_value *const *values,
+                  int64_t at_ns, int64_t mark_ns);
 uint32_t mw_window_fault(const mw_window *w);
 double *mw_window_numbers(mw_window *w);
 /* Where the last addition or reading was: one a span. */
@@ -81,6 +82,8 @@ int mw_window_key(const mw_window *w, const mw_window_result *r, mw_buffer *out)
 
 /* When there is next something to close; INT64_MAX: never. */
 int64_t mw_window_due(const mw_window *w);
+/* Whether that may have come nearer since this was asked last. */
+int mw_window_due_changed(mw_window *w);
 /* Goes on closing what has ended by the watermark. 1: a window was closed, in mw_window_results[0]
  * and mw_window_numbers; it can be read until the next call. 0: that was all. 2: `most` keys were
  * looked at, there is more. */

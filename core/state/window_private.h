@@ -53,6 +53,8 @@ struct mw_window {
     uint8_t *numeric; /* by input */
     int64_t gap_ns, lateness_ns;
     int emits, all_scalar;
+    int additive;    /* what is kept is put together by adding */
+    int due_changed; /* something may be due earlier than before */
     mw_ring rings[MW_SPANS_MAX];
     uint32_t ring_count;
     mw_due due;       /* of sessions */

@@ -47,7 +47,7 @@ static void read_aggregates(mw_window *w, mw_value keep)
     w->aggregate_count = length_of(keep);
     w->aggregates = calloc(w->aggregate_count + 1, sizeof *w->aggregates);
     mw_assert(w->aggregates != NULL);
-    w->all_scalar = 1;
+    w->all_scalar = w->additive = 1;
     for (uint32_t i = 0; i < w->aggregate_count; i++) {
         mw_value of = nth(keep, i), kind = mw_json_field(of, "kind");
         mw_aggregate *a = &w->aggregates[i];
@@ -63,6 +63,7 @@ static void read_aggregates(mw_window *w, mw_value keep)
         a->cell = w->cell_count;
         w->cell_count += mw_aggregate_cells(a);
         w->all_scalar &= a->kind < MW_SEEN;
+        w->additive &= a->kind <= MW_SUM || a->kind == MW_MEAN || a->kind == MW_RATE;
         if (a->input >= 0) w->numeric[a->input] |= (uint8_t)mw_aggregate_is_numeric(a->kind);
     }
 }

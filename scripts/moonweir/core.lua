@@ -9,7 +9,7 @@ typedef struct { const char *text; const char *raw; int32_t len, raw_len, origin
 typedef struct { const char *text; const char *options; int32_t len, options_len, to, row, rule, http_status; } mw_send;
 typedef struct { double events, filtered, failed, sent; } mw_rule_count;
 typedef struct { char *bytes; size_t len, room; } mw_buffer;
-typedef struct { double start, finish, epoch, pane; int32_t id, span, correction; } mw_window_result;
+typedef struct { int64_t start, finish; double epoch, pane; int32_t id, span, correction; } mw_window_result;
 typedef struct {
   int32_t generation, count, given, row, stride, send_count, send_room, rule, pending, shards, overlaid;
   mw_value *slots, *values;

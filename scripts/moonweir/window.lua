@@ -146,7 +146,7 @@ end
 
 --- Source text of a table constructor for span number `s`, from numbers `n` and the result `r`.
 local function constructor(list, s, lazy)
-  local parts = { ("start = r[%d].start, finish = r[%d].finish"):format(s, s) }
+  local parts = { ("start = tonumber(r[%d].start) / 1e9, finish = tonumber(r[%d].finish) / 1e9"):format(s, s) }
   for i, a in ipairs(list) do
     if not aggregates.lazy[a.kind] then
       local at = ("n[%d]"):format(s * #list + i - 1)
@@ -193,7 +193,7 @@ local R, C, number, more, key, spans, list = ...
 return function()
   local r, n = R.results[0], R.numbers + R.results[0].span * %d
   C.mw_view_result_key(R, %d)
-  local w = { key = key(), start = r.start, finish = r.finish, %s }
+  local w = { key = key(), start = tonumber(r.start) / 1e9, finish = tonumber(r.finish) / 1e9, %s }
   if r.correction ~= 0 then w.correction = true end
   %s
   return w

@@ -73,14 +73,14 @@ end
 function Window:add(k, x, s, at, mark)
   local vx, vs = value(x), value(s)
   local values = ffi.new("const mw_value *[2]", { vx, vs })
-  return with_key(k, function(key) return lib.mw_window_add(self.w, key, values, at * MS, mark * MS) end)
+  return with_key(k, function(key) return lib.mw_window_add(self.w, key, 0, values, at * MS, mark * MS) end)
 end
 
 --- Everything that a result says, as a table.
 function Window:read(span)
   local r = lib.mw_window_results(self.w)[span]
   local n = lib.mw_window_numbers(self.w) + r.span * #KEEP
-  local got = { start = math.floor(r.start_s * 1000 + 0.5), finish = math.floor(r.finish_s * 1000 + 0.5), span = r.span }
+  local got = { start = tonumber(r.start_ns / MS), finish = tonumber(r.finish_ns / MS), span = r.span }
   for i, a in ipairs(KEEP) do
     if a.kind == "distinct" then
       local number = ffi.new "double[1]"

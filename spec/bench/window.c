@@ -1,0 +1,119 @@
+/* window.c: adding to a window and reading it (count and sum over sliding minutes of six panes, the
+ * key a text in the event's bytes), batch by batch as a run does it, without the Lua around it.
+ * window KEYS ROUNDS Prints nanoseconds an event, then bytes a key. With "checkpoint": milliseconds
+ * to hand all keys over, the longest step of that, and the same for one key in a hundred. */
+#include "lua/keep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { BATCH = 1024, KEY = 10 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static char *keys;
+static uint32_t key_count;
+static uint64_t seed = 88172645463325252u;
+
+static uint32_t random_key(void)
+{
+    seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+    return (uint32_t)(seed % key_count);
+}
+
+static char texts[BATCH * 64]; /* the batch's bytes, one behind the other */
+
+static void fill(mw_view *v, mw_event *events, int in_order, uint32_t from)
+{
+    for (uint32_t row = 0; row < BATCH; row++) {
+        uint32_t k = in_order ? (from + row) % key_count : random_key();
+        events[row] = (mw_event){.text = "{}", .len = 2, .time_ns = 1000000000, .mark_ns = 0};
+        memcpy(texts + row * 64, keys + (size_t)k * KEY, KEY);
+        v->slots[row * v->stride] =
+            (mw_value){.kind = MW_STRING, .text = texts + row * 64, .len = KEY};
+        v->slots[row * v->stride + 1] = (mw_value){.kind = MW_NUMBER, .number = row};
+    }
+}
+
+static double run(mw_view *v, mw_batch *b, mw_event *events, long rounds, int in_order, double *sum)
+{
+    double spent = 0;
+    for (long i = 0; i < rounds; i++) {
+        mw_view_begin(v, b, &b->arena, events, BATCH);
+        fill(v, events, in_order, (uint32_t)i * BATCH);
+        mw_view_time(v, INT64_MIN, 1, INT64_MAX, 0);
+        double began = now();
+        for (uint32_t row = 0; row < BATCH; row++) {
+            mw_view_add(v, 0, row, 0);
+            *sum += v->numbers[0] + v->numbers[1];
+        }
+        spent += now() - began;
+    }
+    return spent / ((double)rounds * BATCH) * 1e9;
+}
+
+static void checkpoint(mw_entries *t, double *whole, double *longest)
+{
+    mw_buffer out = {0};
+    double began = now(), last = began;
+    *longest = 0;
+    mw_entries_cut(t);
+    for (int more = 1; more;) {
+        more = mw_entries_take(t, 4000, &out);
+        double at = now();
+        if (at - last > *longest) *longest = at - last;
+        last = at;
+    }
+    *whole = (last - began) * 1e3, *longest *= 1e3;
+    mw_buffer_close(&out);
+}
+
+int main(int argc, char **argv)
+{
+    static const char options[] = "{\"by\":[\"k\"],\"inputs\":[\"x\"],\"spans\":[{\"name\":\"1m\","
+                                  "\"span\":60000000000,\"slide\":10000000000}],\"gap\":0,"
+                                  "\"lateness\":0,\"keep\":[{\"name\":\"n\",\"kind\":\"count\","
+                                  "\"input\":-1},{\"name\":\"t\",\"kind\":\"sum\",\"input\":0}]}";
+    static mw_view v;
+    mw_paths paths;
+    mw_keeper *k;
+    mw_error error;
+    double sum = 0;
+    key_count = (uint32_t)atol(argv[1]);
+    long rounds = atol(argv[2]);
+    keys = malloc((size_t)key_count * KEY + 64);
+    for (uint32_t i = 0; i < key_count; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "u%09u", i);
+        memcpy(keys + (size_t)i * KEY, text, KEY);
+    }
+    mw_paths_init(&paths);
+    mw_view_init(&v, &paths);
+    mw_view_use(&v, 0, 0, mw_paths_key(&paths, MW_PATH_ROOT, "k", 1));
+    mw_view_use(&v, 0, 1, mw_paths_key(&paths, MW_PATH_ROOT, "x", 1));
+    if (mw_keeper_new(&k, "window", "w", options, &error) != MW_OK) return 1;
+    if (argc > 3) mw_entries_track(mw_keeper_entries(k));
+    mw_view_attach(&v, 0, k);
+    mw_batch *b = mw_batch_new(64);
+    mw_event *events = calloc(BATCH, sizeof *events);
+    run(&v, b, events, key_count / BATCH + 1, 1, &sum); /* every key is there */
+    if (argc > 3) {
+        double whole, longest, few, step;
+        checkpoint(mw_keeper_entries(k), &whole, &longest);
+        run(&v, b, events, key_count / 100 / BATCH + 1, 1, &sum);
+        checkpoint(mw_keeper_entries(k), &few, &step);
+        printf("%.1f %.3f %.1f\n", whole, longest, few);
+        return 0;
+    }
+    double ns = run(&v, b, events, rounds, 0, &sum);
+    printf("%.1f %.1f %g\n", ns, (double)mw_entries_bytes(mw_keeper_entries(k)) / key_count,
+           sum > 0 ? 1.0 : 0.0);
+    return 0;
+}

@@ -1,0 +1,149 @@
+-- Windows: adding and reading against the same in Lua tables; W3 (count and sum over a minute of event time by user, told of
+-- when more than five) against a C program written for it; checkpoints; memory a key.
+local m = require "measure"
+local s = require "support"
+
+os.execute(
+  ("cc -O2 -D_GNU_SOURCE -I%s/core -I%s/core/include -o %s/window %s/spec/bench/window.c -L%s -lmoonweir_c -Wl,-rpath,%s"):format(
+    s.root,
+    s.root,
+    m.folder,
+    s.root,
+    s.build,
+    s.build
+  )
+)
+os.execute(("cc -O2 -o %s/w3_limit %s/spec/bench/w3_limit.c"):format(m.folder, s.root))
+
+local function numbers(argv)
+  local code, out, err = s.run(argv, nil, 300)
+  assert(code == 0, err)
+  local list = {}
+  for n in out:gmatch "%S+" do
+    list[#list + 1] = tonumber(n)
+  end
+  return list
+end
+
+local function median(list)
+  table.sort(list)
+  return list[math.floor((#list + 1) / 2)]
+end
+
+--- The same window in Lua: six buckets of count and sum a key, in tables by key.
+s.write(
+  m.folder .. "/tables.lua",
+  [[
+  local keys, rounds = tonumber(arg[1]), tonumber(arg[2])
+  local names, windows = {}, {}
+  for i = 1, keys do names[i] = ("u%09d"):format(i) end
+  local seed = 88172645463325252 % 2147483647
+  local function random() seed = seed * 16807 % 2147483647 return seed % keys + 1 end
+  local function add(key, x, pane)
+    local w = windows[key]
+    if not w then
+      w = { at = {}, n = {}, t = {} }
+      windows[key] = w
+    end
+    local slot = pane % 7 + 1
+    if w.at[slot] ~= pane then w.at[slot], w.n[slot], w.t[slot] = pane, 0, 0 end
+    w.n[slot], w.t[slot] = w.n[slot] + 1, w.t[slot] + x
+    local n, t = 0, 0
+    for i = 1, 7 do
+      local at = w.at[i]
+      if at and at > pane - 6 then n, t = n + w.n[i], t + w.t[i] end
+    end
+    return n, t
+  end
+  for i = 1, keys do add(names[i], 1, 100) end
+  local sum, began = 0, os.clock()
+  for i = 1, rounds * 1024 do
+    local n, t = add(names[random()], i, 100)
+    sum = sum + n + t
+  end
+  print(("%.1f %g"):format((os.clock() - began) / (rounds * 1024) * 1e9, sum > 0 and 1 or 0))
+]]
+)
+
+m.title "adding to a sliding window (count and sum, six panes) and reading it, a key a text in the event's bytes"
+for _, case in ipairs { { 1000000, 1500 }, { 1000, 3000 } } do
+  local ours, theirs, bytes = {}, {}, nil
+  for i = 1, m.rounds do
+    local r = numbers { m.folder .. "/window", tostring(case[1]), tostring(case[2]) }
+    ours[i], bytes = r[1], r[2]
+    theirs[i] = numbers({
+      "luajit",
+      m.folder .. "/tables.lua",
+      tostring(case[1]),
+      tostring(math.floor(case[2] / 3)),
+    })[1]
+  end
+  m.line(
+    "%8d keys   %6.0f ns an event   Lua tables %6.0f ns: %.1f x   (%d bytes a key)",
+    case[1],
+    median(ours),
+    median(theirs),
+    median(theirs) / median(ours),
+    bytes
+  )
+end
+
+m.title "a checkpoint of a million changed keys"
+local whole, step, few = {}, {}, {}
+for i = 1, m.rounds do
+  local r = numbers { m.folder .. "/window", "1000000", "1", "checkpoint" }
+  whole[i], step[i], few[i] = r[1], r[2], r[3]
+end
+m.line(
+  "handed over in %.0f ms, the longest step %.2f ms; ten thousand of a million changed: %.1f ms (%.0f x less)",
+  median(whole),
+  median(step),
+  median(few),
+  median(whole) / median(few)
+)
+
+m.title "W3: 2 M payments of 200 k users, a minute of event time, up to 5 s out of order, told of when more than 5"
+local input = m.folder .. "/w3.ndjson"
+do
+  math.randomseed(1)
+  local file = assert(io.open(input, "w"))
+  for i = 1, m.events do
+    file:write(
+      ('{"id":"p%08d","user":"u%06d","amount":%.2f,"country":"FR","ts":%d}\n'):format(
+        i,
+        math.random(200000),
+        math.random(1, 50000) / 100,
+        1700000000000 + math.floor(i / 2000 * 300) - math.random(0, 4999)
+      )
+    )
+  end
+  file:close()
+end
+local FLOW = ([[
+  local mw = require "moonweir"
+  local src = mw.source.file("in", { path = "%s", time = "ts", lateness = "5s" })
+  local out = mw.sink.file("out", { path = "%s/w3.out" })
+  local w = mw.window("w", { by = "user", span = "60s", keep = { n = mw.count(), total = mw.sum("amount") } })
+  mw.rule("r", { from = src, by = "user" }, function(e) w:add(e) end)
+  w:on_close(function(r) if r.n > 5 then out:send(r) end end)
+]]):format(input, m.folder)
+local function clear() os.execute("rm -f " .. m.folder .. "/w3.out " .. m.folder .. "/w3c.out") end
+local r = m.in_turn {
+  function()
+    clear()
+    return m.run { m.folder .. "/w3_limit", input, m.folder .. "/w3c.out" }
+  end,
+  function()
+    clear()
+    local result = m.moonweir(FLOW, 1)
+    s.clean()
+    return result
+  end,
+}
+m.line("C, for this alone   %6.0f ns/event", m.figure(r[1], "wall") / m.events * 1e9)
+m.line(
+  "moonweir, 1 shard   %6.0f ns/event   %.2f x the C program   %d KiB",
+  m.figure(r[2], "wall") / m.events * 1e9,
+  m.ratio(r[2], r[1], "wall"),
+  m.figure(r[2], "kib")
+)
