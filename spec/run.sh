@@ -79,7 +79,7 @@ if [ -z "$quick" ]; then
     for build in asan tsan; do
         one "$build build" sh scripts/build.sh "$build"
         # shellcheck disable=SC2046
-        specs "$build" $(find_specs spec/flow) spec/fault/reload_spec.lua
+        specs "$build" $(find_specs spec/flow) spec/fault/reload_spec.lua spec/fault/state_spec.lua
     done
     say fuzzers
     one 'fuzz build' sh scripts/build.sh fuzz

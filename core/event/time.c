@@ -98,7 +98,9 @@ static int read_pattern(const char *text, const char *pattern, struct tm *tm, in
     const char *rest = strptime(text, pattern, tm);
     if (!rest || *rest) return 0;
     long offset = tm->tm_gmtoff;
-    *at_ns = ((int64_t)timegm(tm) - offset) * second_ns;
+    int64_t at = (int64_t)timegm(tm) - offset;
+    if (at > MW_TIME_MOST / second_ns || at < -MW_TIME_MOST / second_ns) return 0;
+    *at_ns = at * second_ns;
     return 1;
 }
 
@@ -154,7 +156,7 @@ static int is_number_kind(mw_time_kind kind)
     return kind <= MW_TIME_NS;
 }
 
-int mw_time_read(const mw_time_format *f, const mw_value *v, int64_t now_ns, int64_t *at_ns)
+static int read_any(const mw_time_format *f, const mw_value *v, int64_t now_ns, int64_t *at_ns)
 {
     char text[TEXT_MAX + 1];
     if (v->kind == MW_NUMBER) return is_number_kind(f->kind) && scale(v->number, f->kind, at_ns);
@@ -169,4 +171,9 @@ int mw_time_read(const mw_time_format *f, const mw_value *v, int64_t now_ns, int
     if (f->kind == MW_TIME_SYSLOG) return read_syslog(text, now_ns, at_ns);
     struct tm tm = {.tm_year = 70, .tm_mday = 1};
     return f->kind == MW_TIME_PATTERN && read_pattern(text, f->pattern, &tm, at_ns);
+}
+
+int mw_time_read(const mw_time_format *f, const mw_value *v, int64_t now_ns, int64_t *at_ns)
+{
+    return read_any(f, v, now_ns, at_ns) && *at_ns <= MW_TIME_MOST && *at_ns >= -MW_TIME_MOST;
 }

@@ -9,6 +9,10 @@
 
 #include "event/value.h"
 
+/* Times are within 126 years of 1970, so that their differences, and some years more, are times,
+ * too. */
+#define MW_TIME_MOST 4000000000000000000
+
 typedef enum mw_time_kind {
     MW_TIME_AUTO,
     MW_TIME_S,
@@ -27,7 +31,8 @@ typedef struct mw_time_format {
 
 /* `name` is borrowed where it is a pattern; NULL is "auto". 0: it is no format. */
 int mw_time_format_find(mw_time_format *f, const char *name);
-/* Nanoseconds since 1970; 0: it is no such time. `now_ns` gives what a format leaves out. */
+/* Nanoseconds since 1970; 0: it is no such time, or too far away. `now_ns` gives what a format
+ * leaves out. */
 int mw_time_read(const mw_time_format *f, const mw_value *v, int64_t now_ns, int64_t *at_ns);
 
 #endif

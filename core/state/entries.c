@@ -431,7 +431,7 @@ uint32_t mw_entries_next(const mw_entries *t, uint32_t *cursor)
         for (; unit < end; unit += units) {
             id = page << PAGE_BITS | unit;
             if (!mw_entries_at(t, id)->key_kind) continue;
-            *cursor = id + units < (page << PAGE_BITS | end) ? id + units : (page + 1) << PAGE_BITS;
+            *cursor = id + units < (page << PAGE_BITS) + end ? id + units : (page + 1) << PAGE_BITS;
             return id;
         }
         id = (page + 1) << PAGE_BITS;

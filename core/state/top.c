@@ -96,7 +96,7 @@ void mw_top_merge(mw_top **into, const mw_top *from)
         c->hash = other->hash, c->count = other->count + here, c->error = other->error + here;
         mw_kept_copy(&c->value, &other->value);
     }
-    qsort(t->counters, t->used, sizeof *t->counters, larger_first);
+    if (t->used) qsort(t->counters, t->used, sizeof *t->counters, larger_first);
     while (t->used > t->room) mw_kept_release(&t->counters[--t->used].value);
 }
 
@@ -107,7 +107,7 @@ void mw_top_json(const mw_top *t, mw_buffer *out)
     counter *sorted = malloc((n + 1) * sizeof *sorted);
     mw_assert(sorted != NULL);
     if (n) memcpy(sorted, t->counters, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, larger_first);
+    if (n) qsort(sorted, n, sizeof *sorted, larger_first);
     for (uint32_t i = 0; i < n && i < t->k; i++) {
         mw_buffer_text(out, i ? ",{\"value\":" : "{\"value\":");
         mw_kept_json(&sorted[i].value, out);

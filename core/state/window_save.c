@@ -1,5 +1,6 @@
 /* window_save.c: making a window of its declaration, and keeping it in checkpoints. */
 #include "event/json.h"
+#include "event/time.h"
 #include "state/kept.h"
 #include "state/window_private.h"
 
@@ -178,8 +179,11 @@ static int load(void *self, void *payload, const char *bytes, size_t len)
         for (uint32_t n = 0; n < count; n++) {
             mw_pane head[MW_SESSION_HEAD];
             if (!mw_load(head, w->head * sizeof *head, &at, end)) return 0;
+            for (uint32_t k = 0; k < w->head; k++)
+                if (head[k] > MW_TIME_MOST / 10 * 11 || head[k] < -MW_TIME_MOST / 10 * 11) return 0;
             mw_pane *p = mw_window_make(w, &w->rings[i], payload, head[MW_PANE_START] & ~1ll);
             memcpy(p, head, w->head * sizeof *head);
+            p[MW_PANE_START] |= 1;
             for (uint32_t k = 0; k < w->aggregate_count; k++)
                 if (!mw_aggregate_load(&w->aggregates[k],
                                        mw_pane_cells(w, p) + w->aggregates[k].cell, &at, end))

@@ -20,15 +20,15 @@ event.result = function(t) return debug.getmetatable(t).plain(t) end
 local ADDED, LATE, CORRECTED, NOT_NUMBER = 0, 1, 2, 3
 local RESERVED = { key = true, start = true, finish = true, correction = true, span = true }
 local KNOWN = { "by", "span", "slide", "gap", "keep", "lateness", "late" }
-local LEAST_NS = 1e6
+local LEAST_NS, MOST_NS = 1e6, 3652 * 86400e9
 
 -- declaring
 
 local function duration(what, name, v, level)
   local ns, expected = options.duration(v)
   if not ns then error(what .. ": '" .. name .. "' must be " .. expected, level + 1) end
-  if ns < LEAST_NS or ns % LEAST_NS ~= 0 then
-    error(what .. ": '" .. name .. "' must be whole milliseconds", level + 1)
+  if ns < LEAST_NS or ns % LEAST_NS ~= 0 or ns > MOST_NS then
+    error(what .. ": '" .. name .. "' must be whole milliseconds, ten years at most", level + 1)
   end
   return ns
 end
@@ -146,7 +146,8 @@ end
 
 --- Source text of a table constructor for span number `s`, from numbers `n` and the result `r`.
 local function constructor(list, s, lazy)
-  local parts = { ("start = tonumber(r[%d].start) / 1e9, finish = tonumber(r[%d].finish) / 1e9"):format(s, s) }
+  local times = "start = tonumber(r[%d].start) / 1e9, finish = tonumber(r[%d].finish) / 1e9"
+  local parts = { times:format(s, s) }
   for i, a in ipairs(list) do
     if not aggregates.lazy[a.kind] then
       local at = ("n[%d]"):format(s * #list + i - 1)
