@@ -77,10 +77,14 @@ static void checkpoint(mw_entries *t, double *whole, double *longest)
 
 int main(int argc, char **argv)
 {
-    static const char options[] = "{\"by\":[\"k\"],\"inputs\":[\"x\"],\"spans\":[{\"name\":\"1m\","
-                                  "\"span\":60000000000,\"slide\":10000000000}],\"gap\":0,"
-                                  "\"lateness\":0,\"keep\":[{\"name\":\"n\",\"kind\":\"count\","
-                                  "\"input\":-1},{\"name\":\"t\",\"kind\":\"sum\",\"input\":0}]}";
+    int tumbling = argc > 3 && strcmp(argv[3], "tumbling") == 0, saves = argc > 3 && !tumbling;
+    char options[600];
+    snprintf(options, sizeof options,
+             "{\"by\":[\"k\"],\"inputs\":[\"x\"],\"spans\":[{\"name\":\"1m\",\"span\":60000000000,"
+             "\"slide\":%s}],"
+             "\"gap\":0,\"lateness\":0,\"keep\":[{\"name\":\"n\",\"kind\":\"count\",\"input\":-1},"
+             "{\"name\":\"t\",\"kind\":\"sum\",\"input\":0}]}",
+             tumbling ? "60000000000" : "10000000000");
     static mw_view v;
     mw_paths paths;
     mw_keeper *k;
@@ -99,12 +103,12 @@ int main(int argc, char **argv)
     mw_view_use(&v, 0, 0, mw_paths_key(&paths, MW_PATH_ROOT, "k", 1));
     mw_view_use(&v, 0, 1, mw_paths_key(&paths, MW_PATH_ROOT, "x", 1));
     if (mw_keeper_new(&k, "window", "w", options, &error) != MW_OK) return 1;
-    if (argc > 3) mw_entries_track(mw_keeper_entries(k));
+    if (saves) mw_entries_track(mw_keeper_entries(k));
     mw_view_attach(&v, 0, k);
     mw_batch *b = mw_batch_new(64);
     mw_event *events = calloc(BATCH, sizeof *events);
     run(&v, b, events, key_count / BATCH + 1, 1, &sum); /* every key is there */
-    if (argc > 3) {
+    if (saves) {
         double whole, longest, few, step;
         checkpoint(mw_keeper_entries(k), &whole, &longest);
         run(&v, b, events, key_count / 100 / BATCH + 1, 1, &sum);

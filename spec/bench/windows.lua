@@ -88,6 +88,15 @@ for _, case in ipairs { { 1000000, 1500 }, { 1000, 3000 } } do
   )
 end
 
+m.title "memory: ten million keys of count and sum over a minute"
+do
+  local few = numbers { m.folder .. "/window", "1000", "300", "tumbling" }
+  local code, out = s.run({ m.folder .. "/window", "10000000", "300", "tumbling" }, nil, 300)
+  assert(code == 0)
+  local ns, bytes = out:match "(%S+) (%S+)"
+  m.line("%.0f bytes a key, %.2f GiB; %.0f ns an event (of a thousand keys: %.0f)", bytes, bytes * 1e7 / 2 ^ 30, ns, few[1])
+end
+
 m.title "a checkpoint of a million changed keys"
 local whole, step, few = {}, {}, {}
 for i = 1, m.rounds do
