@@ -22,7 +22,8 @@ static const command commands[] = {
     {"test", mw_command_test},         {"kinds", mw_command_kinds},
     {"replay", mw_command_replay},     {"reload", mw_command_reload},
     {"rollback", mw_command_rollback}, {"versions", mw_command_versions},
-    {"status", mw_command_status},     {"drain", mw_command_drain}};
+    {"status", mw_command_status},     {"drain", mw_command_drain},
+    {"state", mw_command_state}};
 
 static int help(FILE *to, int code)
 {
@@ -66,6 +67,9 @@ static int help(FILE *to, int code)
         "trial would do\n"
         "  moonweir drain ADDR       ends it when what is in flight is delivered\n"
         "    --json                  prints what the router answers\n"
+        "  moonweir state DIR list   says what a router that is not running keeps by key\n"
+        "  moonweir state DIR get NAME KEY | export [NAME] | import FILE\n"
+        "                            shows it, and moves it, a JSON object a line\n"
         "  moonweir kinds            lists sources, sinks, formats and their options, as JSON\n"
         "  moonweir --version        names the versions of what it is linked with\n",
         to);

@@ -208,6 +208,13 @@ mw_status mw_store_end(mw_store_writer *w, mw_error *error)
     return MW_OK;
 }
 
+void mw_store_abandon(mw_store_writer *w)
+{
+    if (w->txn) mdb_txn_abort(w->txn);
+    pthread_mutex_unlock(&w->store->lock);
+    free(w);
+}
+
 mw_status mw_store_put(mw_store *s, const mw_record *records, size_t count, mw_error *error)
 {
     mw_store_writer *w = mw_store_begin(s);

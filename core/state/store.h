@@ -40,6 +40,8 @@ void mw_store_remove(mw_store_writer *w, const char *key, size_t key_len);
 /* Removes everything whose key begins so. */
 void mw_store_drop(mw_store_writer *w, const char *prefix, size_t len);
 mw_status mw_store_end(mw_store_writer *w, mw_error *error);
+/* Ends it with nothing written. */
+void mw_store_abandon(mw_store_writer *w);
 
 /* Writes the records in one transaction. */
 mw_status mw_store_put(mw_store *s, const mw_record *records, size_t count, mw_error *error);

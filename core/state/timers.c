@@ -128,6 +128,12 @@ uint32_t mw_timers_fire(mw_timers *t, int64_t now_ns)
     return 0;
 }
 
+int64_t mw_timers_look(const mw_timers *t, uint32_t id, mw_value *data)
+{
+    *data = mw_kept_value(&timer_at(t, id)->data);
+    return timer_at(t, id)->at_ns;
+}
+
 int64_t mw_timers_at(mw_timers *t, uint32_t id, mw_value *data)
 {
     *data = mw_kept_value(&timer_at(t, id)->data);

@@ -366,6 +366,24 @@ void mw_window_closed_json(mw_window *w, mw_buffer *out)
     mw_buffer_text(out, "}");
 }
 
+void mw_window_entry_json(mw_window *w, uint32_t id, mw_buffer *out)
+{
+    void *payload = mw_entry_payload(mw_entries_at(w->entries, id));
+    int first = 1;
+    mw_buffer_text(out, "[");
+    for (uint32_t i = 0; i < w->ring_count; i++) {
+        uint32_t n = 0;
+        for (mw_pane *p; (p = mw_window_each(w, &w->rings[i], payload, &n)); first = 0) {
+            if (w->gap_ns) mw_window_fold_session(w, id, p);
+            else
+                mw_window_fold(w, i, id, mw_pane_start(p));
+            if (!first) mw_buffer_text(out, ",");
+            result_json(w, &w->results[i], out);
+        }
+    }
+    mw_buffer_text(out, "]");
+}
+
 /* ---- adding ---- */
 
 /* Whether the values were seen in the window before, into `seen`, by aggregate. */

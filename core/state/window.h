@@ -77,6 +77,8 @@ int mw_window_read(mw_window *w, const mw_window_result *r, uint32_t aggregate, 
 void mw_window_json(mw_window *w, mw_buffer *out);
 /* The same of results[0] alone, which was closed or corrected, with its key. */
 void mw_window_closed_json(mw_window *w, mw_buffer *out);
+/* Appends all that an entry holds, as a JSON list: for each pane the window that ends with it. */
+void mw_window_entry_json(mw_window *w, uint32_t id, mw_buffer *out);
 /* The key of a result as JSON; 0: it is over. */
 int mw_window_key(const mw_window *w, const mw_window_result *r, mw_buffer *out);
 
