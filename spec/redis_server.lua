@@ -59,6 +59,76 @@ end
 function Server:pause() self.process:kill(s.SIGSTOP) end
 function Server:resume() self.process:kill(s.SIGCONT) end
 
+--- A port that nobody has.
+local function free_port()
+  local c = assert(require("socket").bind("127.0.0.1", 0))
+  local _, port = c:getsockname()
+  c:close()
+  return tonumber(port)
+end
+
+--- A master with a replica, and a Sentinel that watches them: { url, ports, processes, master }.
+function M.sentinel()
+  local folder = s.folder()
+  local ports = { free_port(), free_port(), free_port() }
+  local processes = {}
+  for i = 1, 2 do
+    local home = s.folder()
+    local argv = {
+      "redis-server",
+      "--port",
+      tostring(ports[i]),
+      "--save",
+      "",
+      "--dir",
+      home,
+      "--repl-diskless-sync-delay",
+      "0",
+    }
+    if i == 2 then
+      argv[#argv + 1] = "--replicaof"
+      argv[#argv + 1] = "127.0.0.1"
+      argv[#argv + 1] = tostring(ports[1])
+    end
+    processes[i] = s.start(argv)
+  end
+  local config = folder .. "/sentinel.conf"
+  s.write(
+    config,
+    ("port %d\nsentinel monitor mine 127.0.0.1 %d 1\nsentinel down-after-milliseconds mine 500\nsentinel failover-timeout mine 2000\n"):format(
+      ports[3],
+      ports[1]
+    )
+  )
+  processes[3] = s.start { "redis-server", config, "--sentinel" }
+  --- A command's reply, as it comes within a moment.
+  local function ask(port, line)
+    local c = require("socket").tcp()
+    c:settimeout(0.2)
+    if not c:connect("127.0.0.1", port) then return "" end
+    c:send(line .. "\r\n")
+    local whole, _, part = c:receive(100000)
+    c:close()
+    return whole or part or ""
+  end
+  s.eventually(
+    function() return ask(ports[2], "INFO replication"):find "master_link_status:up" end,
+    15,
+    "the replica follows"
+  )
+  s.eventually(
+    function() return ask(ports[3], "SENTINEL master mine"):find "num%-slaves\r\n%$1\r\n1" end,
+    20,
+    "the Sentinel knows the replica"
+  )
+  return {
+    url = ("redis-sentinel://127.0.0.1:%d/mine"):format(ports[3]),
+    ports = ports,
+    processes = processes,
+    ask = ask,
+  }
+end
+
 function M.start()
   local folder = s.folder()
   local server = setmetatable({ folder = folder, path = folder .. "/redis.sock" }, Server)

@@ -64,18 +64,15 @@ describe("a shared state", function()
       1
     )
     local e = out[1]
-    assert.same(
-      {
-        n = 1.5,
-        big = 123456789012345,
-        text = "x y",
-        yes = true,
-        list = { 1, "b" },
-        null = s.json.null,
-        digits = 123,
-      },
-      e.a
-    )
+    assert.same({
+      n = 1.5,
+      big = 123456789012345,
+      text = "x y",
+      yes = true,
+      list = { 1, "b" },
+      null = s.json.null,
+      digits = 123,
+    }, e.a)
     assert.same(
       { true, true, 5, 1, true, false, true },
       { e.none, e.nothing, e.sum, e.first, e.yes, e.no, e.made }
@@ -239,6 +236,55 @@ describe("Redis that fails", function()
       assert.equal(0, p:wait(10))
     end)
   end
+
+  it("by a fail-over: Sentinel names the new master, and rules go on with it", function()
+    local cluster = redis.sentinel()
+    local folder = s.folder()
+    s.write(folder .. "/in.ndjson", "")
+    local p = s.router(
+      folder,
+      [[
+      local mw = require "moonweir"
+      local input = mw.source.file("input", { path = "in.ndjson", follow = true, poll = "5ms" })
+      local out = mw.sink.file("out", { path = "out.ndjson" })
+      local p = mw.shared("p", { url = mw.env.REDIS, timeout = "200ms", on_failure = function(call, key, why) return why end })
+      mw.rule("r", { from = input, by = "user" }, function(e) out:send(e, { n = p:increment("all", "n", 1) }) end)
+    ]],
+      { "--state", "state", "--shards", "1" },
+      { env = { REDIS = cluster.url } }
+    )
+    local n = 0
+    local function push()
+      n = n + 1
+      s.append(folder .. "/in.ndjson", ('{"id":%d,"user":"u"}\n'):format(n))
+    end
+    local function answered()
+      local list = s.events(folder .. "/out.ndjson")
+      return #list == n and type(list[n].n) == "number" and list[n].n
+    end
+    push()
+    s.eventually(answered, 10, "the first answer")
+    s.eventually(
+      function() return cluster.ask(cluster.ports[2], "HGET p:all n"):find "1" end,
+      10,
+      "it is copied"
+    )
+    cluster.processes[1]:kill(s.SIGKILL)
+    cluster.processes[1]:wait()
+    local sum = s.eventually(function()
+      push()
+      s.eventually(
+        function() return #s.events(folder .. "/out.ndjson") == n end,
+        10,
+        "an answer or a failure"
+      )
+      return answered()
+    end, 30, "the new master answers")
+    assert(sum >= 2, "what was counted is there")
+    assert.equal("", s.read(folder .. "/state/dead-letters.ndjson"))
+    p:kill()
+    assert.equal(0, p:wait(10))
+  end)
 
   through("by kill -9: rules fall back, nothing is lost, order is kept", function(server, round)
     if round == 8 then server:kill() end
