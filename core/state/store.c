@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum { KEY_BYTES = 500, PATH_BYTES = 4096 };
-static const size_t map_bytes = (size_t)64 << 30; /* of addresses, not of disk */
+static const size_t map_bytes = (size_t)64 << 30, map_least = 256 << 20; /* addresses, not disk */
 
 struct mw_store {
     MDB_env *env;
@@ -58,12 +58,22 @@ static mw_status take_lock(mw_store *s, const char *folder, mw_error *error)
     return MW_OK;
 }
 
+static int open_env(mw_store *s, const char *folder, size_t bytes)
+{
+    int rc = mdb_env_create(&s->env);
+    if (rc == 0) rc = mdb_env_set_mapsize(s->env, bytes);
+    if (rc == 0) rc = mdb_env_open(s->env, folder, MDB_NOTLS, 0666);
+    if (rc != 0 && s->env) mdb_env_close(s->env), s->env = NULL;
+    return rc;
+}
+
+/* A process may be allowed fewer addresses than a large store would want. */
 static mw_status open_db(mw_store *s, const char *folder, mw_error *error)
 {
     MDB_txn *txn;
-    int rc = mdb_env_create(&s->env);
-    if (rc == 0) rc = mdb_env_set_mapsize(s->env, map_bytes);
-    if (rc == 0) rc = mdb_env_open(s->env, folder, MDB_NOTLS, 0666);
+    size_t bytes = map_bytes;
+    int rc = open_env(s, folder, bytes);
+    while (rc == ENOMEM && bytes > map_least) rc = open_env(s, folder, bytes /= 2);
     if (rc == 0) rc = mdb_txn_begin(s->env, NULL, 0, &txn);
     if (rc == 0) {
         rc = mdb_dbi_open(txn, NULL, 0, &s->db);
