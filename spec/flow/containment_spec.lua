@@ -100,7 +100,7 @@ describe("a rule that takes too much memory", function()
   end
 
   it("may have what its flow says", function()
-    local out, dead = run("local t = {} for i = 1, 4e6 do t[i] = i end out:send { n = #t }", nil, 'mw.flow { memory = "256MiB" }')
+    local out, dead = run("local t = {} for i = 1, 4e6 do t[i] = i end out:send { n = #t }", nil, 'mw.flow { memory = "256MiB", timeout = "10s" }')
     assert.same({ 2, 0 }, { #out, #dead }, dead[1] and dead[1].error)
   end)
 
