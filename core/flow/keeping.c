@@ -118,10 +118,18 @@ void mw_keeping_swap(mw_shard *s, mw_version *v)
     }
 }
 
+static int is_being_taken(const mw_shard *s, const mw_keeper *k)
+{
+    const mw_snapshot *n = s->snapshots;
+    while (n && n->keeper != k) n = n->next;
+    return n != NULL;
+}
+
 void mw_keeping_sweep(mw_shard *s)
 {
     for (mw_keeping **at = &s->keepers, *k; (k = *at);) {
-        if (!k->used || k->used + 1 >= s->version->number) { /* 0: of one that is being opened */
+        int new = !k->used; /* of a version that is being opened */
+        if (new || k->used + 1 >= s->version->number || is_being_taken(s, k->keeper)) {
             at = &k->next;
             continue;
         }

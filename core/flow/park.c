@@ -318,9 +318,11 @@ static void take_turns(mw_shard *s, mw_rules *r, uint64_t key)
         r->view.alone_key = key;
         free(w);
         uint32_t parked = r->parked;
+        s->running = &r->view;
         mw_time_begin(r, f->batch);
         mw_lua_run(r->lua, f->chain, f->stage);
         mw_time_end(r);
+        s->running = NULL;
         f->open--;
         int waits = r->parked != parked;
         if (!waits) row_is_done(r, f);

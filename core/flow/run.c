@@ -111,6 +111,12 @@ static void leave_frame(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage
     mw_frame_leave(v);
 }
 
+/* Rules wait for stores, and for keys of other shards: then rows are told apart by their keys. */
+static int may_wait(const mw_version *v)
+{
+    return v->graph.store_count || (v->shards > 1 && v->graph.keep_count);
+}
+
 mw_frame *mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered)
 {
     mw_tally *tally = &r->version->tallies[r->shard->index];
@@ -120,8 +126,7 @@ mw_frame *mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, 
         int64_t began_ns = mw_clock_steady_ns();
         r->shard->running = &r->view;
         mw_time_begin(r, b);
-        if (c->stages[stage].by_function && r->version->graph.store_count)
-            mw_lua_key(r->lua, chain, stage);
+        if (c->stages[stage].by_function && may_wait(r->version)) mw_lua_key(r->lua, chain, stage);
         mw_lua_run(r->lua, chain, stage);
         r->shard->running = NULL;
         mw_time_end(r);

@@ -2,7 +2,6 @@
 #include "lua/park.h"
 #include "event/json.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +37,6 @@ mw_frame *mw_frame_of_run(mw_view *v)
     if (v->frame) return v->frame;
     v->frame = calloc(1, sizeof *v->frame);
     mw_assert(v->frame != NULL);
-    v->frame->runs = 1;
     return v->frame;
 }
 

@@ -11,7 +11,6 @@
 
 /* What a view has of a run; swapped with the view's. */
 struct mw_frame {
-    mw_frame *next, **link; /* among those of the rules */
     mw_batch *batch;
     mw_arena *arena;
     mw_event *events;
@@ -21,7 +20,7 @@ struct mw_frame {
     mw_buffer lines; /* mw_send of rows that are done, where they leave together */
     /* what is to be done with it */
     uint32_t chain, stage;
-    int ordered, runs; /* runs: its first pass is not over */
+    int ordered;
     void *run;
 };
 

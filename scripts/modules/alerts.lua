@@ -42,9 +42,7 @@ function M.once(name, options)
   local seen = mw.state(name, { ttl = options.within or "1h" })
   local once = {}
   function once.first(_, key)
-    if seen:get(key, "at") then return false end
-    seen:put(key, "at", mw.now())
-    return true
+    return seen:compare_and_set(key, "at", nil, mw.now())
   end
   return once
 end

@@ -17,9 +17,7 @@ function M.by(name, options)
       parts[i] = tostring(e[field])
     end
     local key = #parts == 1 and e[fields[1]] or table.concat(parts, "\31")
-    if seen:get(key, "at") then return false end
-    seen:put(key, "at", mw.now())
-    return true
+    return seen:compare_and_set(key, "at", nil, mw.now())
   end
   return dedup
 end

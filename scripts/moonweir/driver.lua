@@ -391,7 +391,8 @@ local function advancer(keeps)
   --- The event of its dead letter is what it was called with.
   local function failed(row, rule, mark, what, why)
     local ok = pcall(encode.table, what)
-    if ok and R.send_count < R.send_room then
+    if ok then
+      if R.send_count >= R.send_room then C.mw_view_grow(R) end
       local line = R.sends[R.send_count]
       line.text, line.len, line.row, line.to = C.mw_view_keep(R), R.out.len, row, core.TO_NOBODY
       row = C.mw_view_derive(R, R.send_count)

@@ -30,6 +30,9 @@ function M.open(mw, kit)
     --- Notes an event of one side; those of the other that it belongs with, oldest first.
     local function add(mine, other, e)
       local key, now = sequence.key(e, by), mw.now()
+      if not sides:is_here(key) then
+        error(what .. ": this key is kept on another shard: give the rule the join's 'by'", 3)
+      end
       local record = sides:get(key) or {}
       local list, matches = record[mine] or mw.array {}, {}
       for _, item in ipairs(record[other] or {}) do

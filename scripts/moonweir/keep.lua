@@ -5,7 +5,7 @@ local event = require "moonweir.event"
 local encode = require "moonweir.encode"
 local park = require "moonweir.park"
 local C, ffi, R = core.C, core.ffi, core.view()
-local type, error, tostring, tonumber, getmetatable = type, error, tostring, tonumber, getmetatable
+local type, error, tostring, tonumber = type, error, tostring, tonumber
 
 ffi.cdef [[
 void mw_view_use(mw_view *v, uint32_t index, uint32_t part, int32_t path);
@@ -167,7 +167,5 @@ function M.by(what, by, options, level)
   if #names > 15 then error(what .. ": a key has at most 15 parts", level + 1) end
   return names
 end
-
-M.is_event = function(e) return getmetatable(e) == event.Event end
 
 return M

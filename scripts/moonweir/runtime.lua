@@ -31,8 +31,7 @@ local declared, chains
 local flow_path, environment_variables, kinds
 
 --- C's: the text of a file (nil and why not), source text with a budget put in, the text of a
---- module
---- that comes with the router, and the rows of a text in a format.
+--- module that comes with the router, and the rows of a text in a format.
 local read_file, add_budget, read_module, read_rows
 
 --- What a file's text is compiled to, by path: a function that gives the file's function anew.

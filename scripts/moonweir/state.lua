@@ -99,6 +99,7 @@ function M.open(mw, kit)
       keep.give(1, value)
       local status = C.mw_view_record_set(R, index, field, #field)
       if status == keep.ELSEWHERE then
+        if how then check(status, 2) end -- a time to live does not travel: nothing is changed
         keep.far(index, keep.RECORD_SET, 1, field)
       else
         check(status, 2)
@@ -113,6 +114,7 @@ function M.open(mw, kit)
       keep.give(0, key)
       local status = C.mw_view_record_increment(R, index, field, #field, by)
       if status == keep.ELSEWHERE then
+        if how then check(status, 2) end
         local added, answer = keep.far(index, keep.RECORD_INCREMENT, 1, field, by)
         if added == 0 then error(what .. ": the field '" .. field .. "' is no number", 2) end
         return answer[1]
@@ -126,8 +128,21 @@ function M.open(mw, kit)
       return sum
     end
 
+    --- Whether the key lives on this shard: only then is reading and writing one step.
+    function methods.is_here(_, key)
+      keep.give(0, key)
+      local status = C.mw_view_record_read(R, index, "", 0)
+      if status < 0 and status ~= FAR then check(-1 - status, 2) end
+      return status ~= FAR
+    end
+
+    local function want_here(key)
+      if not methods.is_here(nil, key) then keep.fault(keep.ELSEWHERE, what, nil, 3) end
+    end
+
     --- Sets the record to `after` if its field is `before` now. True: it was.
     function methods.compare_and_set(_, key, field, before, after)
+      want_here(key)
       local now = methods.get(nil, key, field)
       if now ~= before then return false end
       methods.put(nil, key, field, after)
@@ -136,6 +151,7 @@ function M.open(mw, kit)
 
     --- Appends to the list in a field, of which the last `most` stay.
     function methods.push(_, key, field, value, most)
+      want_here(key)
       local list = methods.get(nil, key, name_of(field, 2))
       if type(list) ~= "table" then list = mw.array {} end
       list[#list + 1] = event.decode(value)

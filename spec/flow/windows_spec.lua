@@ -280,6 +280,40 @@ describe("keys of other shards", function()
   end)
 end)
 
+describe("a rule whose key is a function, and a state's key of another shard", function()
+  after_each(s.clean)
+
+  it("keeps the order of its key while it waits; what would not be one step is refused", function()
+    local lines = {}
+    for i = 1, 3000 do
+      lines[i] = ('{"id":%d,"card":"c%d","shop":"s%d"}'):format(i, math.random(30), math.random(20))
+    end
+    local out, dead = run(
+      head ', block = "4KiB"'
+        .. [[
+        local st = mw.state "st"
+        mw.rule("r", { from = input, by = function(e) return e.card end }, function(e)
+          local n = st:increment(e.shop, "n", 1)
+          local here, ok, why = st:is_here(e.shop), pcall(function() return st:compare_and_set(e.shop, "x", nil, 1) end)
+          if not here and (ok or not tostring(why):find "another shard") then error("it was done: " .. tostring(why)) end
+          out:send { id = e.id, card = e.card, shop = e.shop, n = n }
+        end)
+      ]],
+      lines,
+      3
+    )
+    assert.equal(0, #dead, dead[1] and dead[1].error)
+    local last, count = {}, {}
+    for _, e in ipairs(out) do
+      assert((last[e.card] or 0) < e.id, "order of " .. e.card)
+      last[e.card] = e.id
+      count[e.shop .. "/" .. e.n] = (count[e.shop .. "/" .. e.n] or 0) + 1
+      assert.equal(1, count[e.shop .. "/" .. e.n])
+    end
+    assert.equal(3000, #out)
+  end)
+end)
+
 describe("a state", function()
   after_each(s.clean)
 
