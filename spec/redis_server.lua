@@ -129,6 +129,58 @@ function M.sentinel()
   }
 end
 
+--- Three masters that share the slots: { url, ports, processes, ask }.
+function M.cluster()
+  local ports, processes, argv = {}, {}, { "redis-cli", "--cluster", "create" }
+  for i = 1, 3 do
+    ports[i] = free_port()
+    while ports[i] > 50000 do
+      ports[i] = free_port() - 20000 -- the nodes' own port is 10000 higher
+    end
+    processes[i] = s.start {
+      "redis-server",
+      "--port",
+      tostring(ports[i]),
+      "--cluster-enabled",
+      "yes",
+      "--cluster-node-timeout",
+      "2000",
+      "--save",
+      "",
+      "--dir",
+      s.folder(),
+    }
+    argv[#argv + 1] = "127.0.0.1:" .. ports[i]
+  end
+  local function ask(i, ...)
+    local list = { "redis-cli", "-p", tostring(ports[i]) }
+    for _, argument in ipairs { ... } do
+      list[#list + 1] = "'" .. argument .. "'"
+    end
+    local pipe = io.popen(table.concat(list, " ") .. " 2>/dev/null")
+    local text = pipe:read "*a"
+    pipe:close()
+    return (text:gsub("%s+$", ""))
+  end
+  for i = 1, 3 do
+    s.eventually(function() return ask(i, "PING") == "PONG" end, 10, "a node starts")
+  end
+  os.execute(table.concat(argv, " ") .. " --cluster-yes >/dev/null")
+  for i = 1, 3 do
+    s.eventually(
+      function() return ask(i, "CLUSTER", "INFO"):find "cluster_state:ok" end,
+      20,
+      "the cluster is whole"
+    )
+  end
+  return {
+    url = ("redis-cluster://127.0.0.1:%d,127.0.0.1:%d"):format(ports[1], ports[2]),
+    ports = ports,
+    processes = processes,
+    ask = ask,
+  }
+end
+
 function M.start()
   local folder = s.folder()
   local server = setmetatable({ folder = folder, path = folder .. "/redis.sock" }, Server)

@@ -231,10 +231,12 @@ struct mw_rules {
     mw_stage_order ***stage_orders; /* [chain][stage][home] */
     uint32_t *list_counts;          /* scratch, one a sink */
     mw_list_item **lists;
-    uint32_t chain, stage;             /* that run */
-    mw_store_client **stores;          /* borrowed, one a declaration */
-    mw_blocked **blocked;              /* keys that wait (park.c) */
-    uint32_t questions, parked;        /* counts */
+    uint32_t chain, stage;      /* that run */
+    mw_store_client **stores;   /* borrowed, one a declaration */
+    mw_blocked **blocked;       /* keys that wait (park.c) */
+    uint32_t questions, parked; /* counts */
+    mw_parked *spare_questions;
+    uint32_t spare_count;
     struct mw_rule_counters *counters; /* what Lua counts in the view, published now and then for
                                         * other threads */
 };
@@ -482,20 +484,28 @@ void mw_keeping_free(mw_shard *s);
 void mw_keeping_snapshot(mw_shard *s);
 
 /* park.c: rules that wait for answers. */
-mw_status mw_park_open(mw_shard *s, mw_version *v, mw_error *error);
-void mw_park_close(mw_shard *s);
-void mw_park_work(mw_shard *s);  /* answers that came: their rules go on */
-void mw_park_flush(mw_shard *s); /* what was asked leaves */
+void mw_park_work(mw_shard *s); /* answers that came: their rules go on */
+mw_parked *mw_park_question(mw_rules *r);
+void mw_park_take_answer(mw_parked *p); /* it is in p */
+void mw_park_spare(void *rules, mw_parked *p);
+void mw_park_abandon(void *rules, mw_parked *p);
 void mw_park_forget(mw_rules *r);
 /* A call to a key that lives here; and the answer to one that was made here. */
 void mw_park_called(mw_shard *s, mw_far *far);
 void mw_park_answered(mw_shard *s, mw_far *far);
 /* For the view. */
 mw_parked *mw_park_call(void *rules, mw_far *far);
-mw_parked *mw_park_ask(void *rules, uint32_t store, const mw_buffer *command);
 uint64_t mw_park_key(void *rules, uint32_t row);
 void mw_park_block(void *rules, uint64_t key);
 int mw_park_defer(void *rules, uint32_t row);
+
+/* stores.c: what rules ask outside. */
+mw_status mw_stores_open(mw_shard *s, mw_version *v, mw_error *error);
+void mw_stores_close(mw_shard *s);
+void mw_stores_flush(mw_shard *s); /* what was asked leaves */
+mw_parked *mw_stores_ask(void *rules, uint32_t store, const mw_buffer *command, const char *key,
+                         size_t len, int how);
+const mw_answer *mw_stores_cached(void *rules, uint32_t store, const char *key, size_t len);
 
 /* cut.c: a shard's side of cuts and checkpoints, */
 void mw_cut_mark(mw_shard *s, unsigned cut, int checkpoint);

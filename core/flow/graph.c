@@ -138,6 +138,7 @@ static void read_stores(mw_graph *g, mw_value list)
                                 .where = text(g, mw_json_field(v, "where")),
                                 .url = text(g, mw_json_field(options, "url")),
                                 .timeout_ns = (int64_t)mw_json_field(options, "timeout").number,
+                                .cache = (size_t)mw_json_field(options, "cache").number,
                                 .options = plain_text(g, options.text, options.len)};
     }
 }

@@ -44,6 +44,7 @@ typedef struct mw_store_declared {
     const char *name, *where, *url;
     const char *options; /* of the connection, as JSON */
     int64_t timeout_ns;
+    size_t cache; /* bytes a shard; 0: none */
 } mw_store_declared;
 
 /* What a new version of the flow may not do while it is watched. */

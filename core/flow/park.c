@@ -1,107 +1,46 @@
-/* park.c: a shard's side of rules that wait (lua/park.h): the stores that they ask, rows that go on
- * when their answer is there, and rows that wait for their key's turn.
+/* park.c: a shard's side of rules that wait (lua/park.h): rows that go on when their answer is
+ * there, and rows that wait for their key's turn.
  *
  * What a row sent leaves when the row is done; where the lists of a run are ordered, when all of
  * them are. The run counts as begun until then, so cuts and swaps wait for it. */
-#include "base/log.h"
 #include "flow/flow_private.h"
 #include "lua/keep.h"
 #include "lua/park.h"
-#include "net/redis.h"
 
-#include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- stores ---- */
+enum { SPARES_MOST = 4096, SPARE_BYTES = 4096 };
 
-struct mw_store_client {
-    mw_store_client *next;
-    mw_redis *redis;
-    char *options;
-};
+/* ---- questions and answers ---- */
 
-static mw_store_client *find_store(const mw_shard *s, const char *options)
+mw_parked *mw_park_question(mw_rules *r)
 {
-    for (mw_store_client *c = s->stores; c; c = c->next)
-        if (strcmp(c->options, options) == 0) return c;
-    return NULL;
-}
-
-/* Stores of the same options are one connection; it is kept as long as the shard runs. */
-mw_status mw_park_open(mw_shard *s, mw_version *v, mw_error *error)
-{
-    mw_rules *r = &v->rules[s->index];
-    r->stores = calloc(v->graph.store_count + 1, sizeof *r->stores);
-    mw_assert(r->stores != NULL);
-    for (uint32_t i = 0; i < v->graph.store_count; i++) {
-        const mw_store_declared *d = &v->graph.stores[i];
-        mw_store_client *c = find_store(s, d->options);
-        if (!c) {
-            mw_error why;
-            mw_redis *redis;
-            if (mw_redis_new(&redis, &s->loop, d->url, d->name, d->timeout_ns, &why) != MW_OK)
-                return mw_fail(error, MW_CONFIG, "%s: shared '%s': %s", d->where, d->name,
-                               why.message);
-            c = calloc(1, sizeof *c);
-            mw_assert(c != NULL);
-            c->redis = redis, c->options = strdup(d->options);
-            c->next = s->stores;
-            s->stores = c;
-        }
-        r->stores[i] = c;
-    }
-    return MW_OK;
-}
-
-void mw_park_close(mw_shard *s)
-{
-    for (mw_store_client *c = s->stores, *next; c; c = next) {
-        next = c->next;
-        mw_redis_close(c->redis);
-        free(c->options);
-        free(c);
-    }
-    s->stores = NULL;
-}
-
-void mw_park_flush(mw_shard *s)
-{
-    for (mw_store_client *c = s->stores; c; c = c->next) mw_redis_flush(c->redis);
-}
-
-/* ---- answers ---- */
-
-static mw_value *add_value(mw_parked *p, uint32_t kind)
-{
-    if (p->reply_count == p->reply_room) {
-        p->reply_room = p->reply_room ? p->reply_room * 2 : 8;
-        p->reply = realloc(p->reply, p->reply_room * sizeof *p->reply);
-        mw_assert(p->reply != NULL);
-    }
-    mw_value *v = &p->reply[p->reply_count++];
-    *v = (mw_value){.kind = kind};
-    return v;
-}
-
-/* Texts are set when all are there: they move as they grow. An error is an escaped text. */
-static void flatten(mw_parked *p, const redisReply *reply)
-{
-    int is_text = reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS ||
-                  reply->type == REDIS_REPLY_ERROR;
-    if (is_text) {
-        mw_value *v = add_value(p, reply->type == REDIS_REPLY_ERROR ? MW_ESCAPED : MW_STRING);
-        v->len = (uint32_t)reply->len;
-        v->number = (double)p->texts.len;
-        mw_buffer_append(&p->texts, reply->str, reply->len);
-    } else if (reply->type == REDIS_REPLY_INTEGER) {
-        add_value(p, MW_NUMBER)->number = (double)reply->integer;
-    } else if (reply->type == REDIS_REPLY_ARRAY) {
-        add_value(p, MW_ARRAY)->number = (double)reply->elements;
-        for (size_t i = 0; i < reply->elements; i++) flatten(p, reply->element[i]);
+    mw_parked *p = r->spare_questions;
+    if (p) {
+        r->spare_questions = p->next;
+        r->spare_count--;
+        mw_parked_clear(p);
     } else {
-        add_value(p, MW_NULL);
+        p = calloc(1, sizeof *p);
+        mw_assert(p != NULL);
     }
+    if (!++r->questions) r->questions = 1;
+    p->number = r->questions, p->rules = r;
+    return p;
+}
+
+void mw_park_spare(void *rules, mw_parked *p)
+{
+    mw_rules *r = rules;
+    if (r->spare_count == SPARES_MOST || p->answer.texts.room > SPARE_BYTES ||
+        p->answer.room * sizeof(mw_value) > SPARE_BYTES) {
+        mw_parked_free(p);
+        return;
+    }
+    p->next = r->spare_questions;
+    r->spare_questions = p;
+    r->spare_count++;
 }
 
 static void enqueue(mw_shard *s, mw_parked *p)
@@ -114,35 +53,27 @@ static void enqueue(mw_shard *s, mw_parked *p)
     mw_shard_stay_awake(s);
 }
 
-static void on_answer(void *self, const redisReply *reply, const char *why)
-{
-    mw_parked *p = self;
-    mw_rules *r = p->rules;
-    mw_shard *s = r->shard;
-    if (reply) flatten(p, reply);
-    else
-        p->error = why;
-    for (uint32_t i = 0; i < p->reply_count; i++)
-        if (p->reply[i].kind == MW_STRING || p->reply[i].kind == MW_ESCAPED)
-            p->reply[i].text = p->texts.bytes + (size_t)p->reply[i].number;
-    enqueue(s, p);
-}
-
-static mw_parked *new_question(mw_rules *r)
-{
-    mw_parked *p = calloc(1, sizeof *p);
-    mw_assert(p != NULL);
-    if (!++r->questions) r->questions = 1;
-    p->number = r->questions, p->rules = r;
-    return p;
-}
-
-mw_parked *mw_park_ask(void *rules, uint32_t store, const mw_buffer *command)
+/* The row may be done before the answer comes: the version stays until then. */
+void mw_park_abandon(void *rules, mw_parked *p)
 {
     mw_rules *r = rules;
-    mw_parked *p = new_question(r);
-    mw_redis_send(r->stores[store]->redis, command, on_answer, p);
-    return p;
+    p->abandoned = 1;
+    atomic_fetch_add(&r->version->users, 1);
+}
+
+/* The row goes on, if it waits for this one. */
+void mw_park_take_answer(mw_parked *p)
+{
+    mw_rules *r = p->rules;
+    mw_shard *s = r->shard;
+    p->answered = 1;
+    if (p->abandoned) {
+        mw_park_spare(r, p);
+        atomic_fetch_sub(&r->version->users, 1);
+        return;
+    }
+    if (!p->frame) return;
+    enqueue(s, p);
 }
 
 /* ---- keys of other shards ---- */
@@ -151,7 +82,7 @@ mw_parked *mw_park_call(void *rules, mw_far *f)
 {
     mw_rules *r = rules;
     mw_shard *s = r->shard;
-    f->from = s->index, f->version = r->version, f->parked = new_question(r);
+    f->from = s->index, f->version = r->version, f->parked = mw_park_question(r);
     mw_post_send(s->flow->post, s->index, mw_key_shard(f->key.hash, s->flow->shards),
                  (mw_message){.kind = MW_MSG_CALL, .body = f});
     return f->parked;
@@ -168,14 +99,15 @@ void mw_park_called(mw_shard *s, mw_far *f)
 void mw_park_answered(mw_shard *s, mw_far *f)
 {
     mw_parked *p = f->parked;
-    add_value(p, MW_NUMBER)->number = f->status;
+    (void)s;
+    mw_answer_add(&p->answer, MW_NUMBER)->number = f->status;
     if (f->answer.len) {
-        mw_buffer_append(&p->texts, f->answer.bytes, f->answer.len);
-        mw_value *v = add_value(p, MW_STRING);
-        v->text = p->texts.bytes, v->len = (uint32_t)p->texts.len;
+        mw_buffer_append(&p->answer.texts, f->answer.bytes, f->answer.len);
+        mw_value *v = mw_answer_add(&p->answer, MW_STRING);
+        v->text = p->answer.texts.bytes, v->len = (uint32_t)p->answer.texts.len;
     }
     mw_far_free(f);
-    enqueue(s, p);
+    mw_park_take_answer(p);
 }
 
 /* ---- keys that wait ---- */
@@ -349,7 +281,7 @@ static void go_on(mw_shard *s, mw_parked *p)
     s->running = NULL;
     f->open--;
     count_wait(s, 0);
-    mw_parked_free(p);
+    mw_park_spare(r, p);
     int waits = r->parked != parked;
     if (!waits) row_is_done(r, f);
     leave(s, r, f);
@@ -371,6 +303,8 @@ void mw_park_forget(mw_rules *r)
             for (waiting_row *w = b->first, *then; w; w = then) then = w->next, free(w);
             free(b);
         }
+    for (mw_parked *p = r->spare_questions, *next; p; p = next) next = p->next, mw_parked_free(p);
+    if (r->view.taken) mw_parked_free(r->view.taken);
     free(r->blocked);
     free(r->stores);
 }

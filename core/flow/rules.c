@@ -66,8 +66,9 @@ static void open_view(mw_rules *r)
     r->view.meta = mw_meta_write;
     r->view.alive = tell_alive;
     r->view.key_of = mw_park_key, r->view.block = mw_park_block, r->view.defer = mw_park_defer;
-    r->view.call = mw_park_call;
-    if (g->store_count) r->view.ask = mw_park_ask;
+    r->view.call = mw_park_call, r->view.spare = mw_park_spare;
+    r->view.abandon = mw_park_abandon;
+    if (g->store_count) r->view.ask = mw_stores_ask, r->view.cached = mw_stores_cached;
     r->view.counts = calloc(g->rule_count + 1, sizeof *r->view.counts);
     r->projectors = calloc(g->source_count + 1, sizeof *r->projectors);
     r->time_paths = calloc(g->source_count + 1, sizeof *r->time_paths);

@@ -122,7 +122,7 @@ static void on_check(uv_check_t *handle)
         finish(s);
         if (s->cut_unsafe) mw_cut_look(s);
     }
-    mw_park_flush(s);
+    mw_stores_flush(s);
     int more = s->work_first || s->runs_first || s->done_first || s->taking || s->answered;
     if (s->version && uv_now(&s->loop) - s->published_ms >= PUBLISH_MS) publish_counts(s);
     if (!more && uv_is_active((uv_handle_t *)&s->idle)) uv_idle_stop(&s->idle);
@@ -150,7 +150,7 @@ static void stop(mw_shard *s)
     uv_close((uv_handle_t *)&s->tick, NULL);
     uv_close((uv_handle_t *)&s->beat, NULL);
     mw_time_close(s);
-    mw_park_close(s);
+    mw_stores_close(s);
     mw_watchdog_leave(s->flow->options.watchdog, s->index);
     mw_post_close(s->flow->post, s->index);
 }

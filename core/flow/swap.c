@@ -36,7 +36,7 @@ mw_status mw_swap_open(mw_shard *s, mw_version *v, mw_error *error)
         s->sources = h;
     }
     if (status == MW_OK) status = mw_keeping_open(s, v, error);
-    if (status == MW_OK) status = mw_park_open(s, v, error);
+    if (status == MW_OK) status = mw_stores_open(s, v, error);
     return status;
 }
 

@@ -1,6 +1,7 @@
 /* park.c: see park.h. */
 #include "lua/park.h"
 #include "event/json.h"
+#include "net/redis.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,27 +10,77 @@
 
 void mw_view_command(mw_view *v, uint32_t arguments)
 {
-    v->command.len = 0;
-    mw_buffer_append(&v->command, "*", 1);
-    mw_buffer_number(&v->command, arguments);
-    mw_buffer_append(&v->command, "\r\n", 2);
+    mw_redis_begin(&v->command, arguments);
 }
 
 void mw_view_argument(mw_view *v, const char *bytes, size_t len)
 {
-    mw_buffer_append(&v->command, "$", 1);
-    mw_buffer_number(&v->command, len);
-    mw_buffer_append(&v->command, "\r\n", 2);
-    mw_buffer_append(&v->command, bytes, len);
-    mw_buffer_append(&v->command, "\r\n", 2);
+    mw_redis_argument(&v->command, bytes, len);
 }
 
-uint32_t mw_view_ask(mw_view *v, uint32_t store)
+uint32_t mw_view_ask(mw_view *v, uint32_t store, const char *key, size_t len, int how)
 {
     if (!v->ask || !v->given) return 0;
-    v->asking = v->ask(v->host, store, &v->command);
+    v->asking = v->ask(v->host, store, &v->command, len ? key : NULL, len, how);
     v->asked = v->asking ? v->asking->number : 0;
     return v->asked;
+}
+
+static void show(mw_view *v, const mw_answer *answer, const char *error)
+{
+    v->reply = answer->values, v->reply_count = answer->count, v->reply_error = error;
+}
+
+int mw_view_cached(mw_view *v, uint32_t store, const char *key, size_t len)
+{
+    const mw_answer *answer = v->cached && v->given ? v->cached(v->host, store, key, len) : NULL;
+    if (answer) show(v, answer, NULL);
+    return answer != NULL;
+}
+
+/* ---- several questions ---- */
+
+void mw_view_hold(mw_view *v)
+{
+    v->asking->beside = v->held;
+    v->held = v->asking;
+    v->asking = NULL;
+}
+
+static void spare_taken(mw_view *v)
+{
+    if (v->taken) v->spare(v->host, v->taken);
+    v->taken = NULL;
+}
+
+int mw_view_take(mw_view *v, uint32_t number)
+{
+    mw_parked **at = &v->held;
+    while ((*at)->number != number) at = &(*at)->beside;
+    mw_parked *p = *at;
+    *at = p->beside;
+    p->beside = NULL;
+    spare_taken(v);
+    v->asked = number;
+    if (!p->answered) {
+        v->asking = p;
+        return 0;
+    }
+    v->taken = p;
+    show(v, &p->answer, p->error);
+    return 1;
+}
+
+void mw_view_release(mw_view *v)
+{
+    for (mw_parked *p = v->held, *next; p; p = next) {
+        next = p->beside;
+        p->beside = NULL;
+        if (p->answered) v->spare(v->host, p);
+        else
+            v->abandon(v->host, p);
+    }
+    v->held = NULL;
 }
 
 mw_frame *mw_frame_of_run(mw_view *v)
@@ -44,15 +95,21 @@ void mw_view_park(mw_view *v)
 {
     mw_parked *p = v->asking;
     v->asking = NULL;
+    spare_taken(v);
+    p->beside = v->held;
+    v->held = NULL;
     p->frame = mw_frame_of_run(v);
     p->frame->open++;
     p->row = v->row, p->base = v->base, p->first = v->first, p->pending = v->pending;
     p->key = v->alone ? v->alone_key : v->key_of(v->host, v->base);
     v->block(v->host, p->key);
     p->line_count = v->send_count - v->first;
-    p->lines = malloc((p->line_count + 1) * sizeof *p->lines);
-    mw_assert(p->lines != NULL);
-    memcpy(p->lines, v->sends + v->first, p->line_count * sizeof *p->lines);
+    if (p->line_room < p->line_count) {
+        p->line_room = p->line_count;
+        p->lines = realloc(p->lines, p->line_room * sizeof *p->lines);
+        mw_assert(p->lines != NULL);
+    }
+    if (p->line_count) memcpy(p->lines, v->sends + v->first, p->line_count * sizeof *p->lines);
     v->send_count = v->first, v->pending = 0;
 }
 
@@ -129,15 +186,28 @@ void mw_parked_enter(mw_view *v, mw_parked *p)
     v->row = p->row, v->base = p->base;
     v->values = v->slots + (size_t)p->row * v->stride;
     while (v->send_room < p->first + p->line_count) mw_view_grow(v);
-    memcpy(v->sends + p->first, p->lines, p->line_count * sizeof *p->lines);
+    if (p->line_count) memcpy(v->sends + p->first, p->lines, p->line_count * sizeof *p->lines);
     v->first = p->first, v->send_count = p->first + p->line_count, v->pending = p->pending;
-    v->reply = p->reply, v->reply_count = p->reply_count, v->reply_error = p->error;
+    v->held = p->beside;
+    p->beside = NULL;
+    show(v, &p->answer, p->error);
+}
+
+void mw_parked_clear(mw_parked *p)
+{
+    mw_parked kept = *p;
+    *p = (mw_parked){.lines = kept.lines,
+                     .line_room = kept.line_room,
+                     .answer = kept.answer,
+                     .asked_key = kept.asked_key};
+    mw_answer_clear(&p->answer);
+    p->asked_key.len = 0;
 }
 
 void mw_parked_free(mw_parked *p)
 {
     free(p->lines);
-    free(p->reply);
-    mw_buffer_close(&p->texts);
+    mw_answer_close(&p->answer);
+    mw_buffer_close(&p->asked_key);
     free(p);
 }

@@ -8,6 +8,7 @@
 #define MW_PARK_H
 
 #include "lua/view.h"
+#include "net/redis_answer.h"
 
 /* What a view has of a run; swapped with the view's. */
 struct mw_frame {
@@ -24,30 +25,45 @@ struct mw_frame {
     void *run;
 };
 
-/* A row that waits for an answer. */
+/* A question, and the row that waits for its answer. One that asks several at once has the others
+ * beside it, until it waits for them. */
 struct mw_parked {
     mw_parked *next;
+    mw_parked *beside; /* others that the row asked */
     uint32_t number;
     void *rules;
-    mw_frame *frame;
+    mw_frame *frame; /* NULL: no row waits for it now */
     uint32_t row, base, first, pending;
     uint64_t key; /* 0: none waits behind it */
     mw_send *lines;
-    uint32_t line_count;
-    /* the answer */
-    mw_value *reply;
-    uint32_t reply_count, reply_room;
-    mw_buffer texts;
-    const char *error;
+    uint32_t line_count, line_room;
+    int answered, abandoned; /* abandoned: nobody will wait for it */
+    mw_answer answer;
+    const char *error; /* instead of it */
+    /* of a store's cache */
+    uint64_t ticket;
+    uint32_t store;
+    mw_buffer asked_key;
 };
+
+/* What is done with the cache of a store, if it has one. */
+enum { MW_ASK_PLAIN, MW_ASK_READ, MW_ASK_CHANGE };
 
 /* ---- from Lua ---- */
 
-/* A command for a store: begin, arguments, ask. The number of the question, which is in v->asked;
- * 0: it cannot be asked here. */
+/* A command for a store: begin, arguments, ask with the key that it is about (an empty one: none).
+ * The number of the question, which is in v->asked; 0: it cannot be asked here. */
 void mw_view_command(mw_view *v, uint32_t arguments);
 void mw_view_argument(mw_view *v, const char *bytes, size_t len);
-uint32_t mw_view_ask(mw_view *v, uint32_t store);
+uint32_t mw_view_ask(mw_view *v, uint32_t store, const char *key, size_t len, int how);
+/* The answer, in v->reply, where the store's cache has it. */
+int mw_view_cached(mw_view *v, uint32_t store, const char *key, size_t len);
+/* The question that was asked last waits beside the row, while it asks others. */
+void mw_view_hold(mw_view *v);
+/* One that was held: 1, its answer is there; 0, the row is to park for it. */
+int mw_view_take(mw_view *v, uint32_t number);
+/* Nobody will wait for what is held. */
+void mw_view_release(mw_view *v);
 /* The row that asked last waits: its journal lines go with it. */
 void mw_view_park(mw_view *v);
 /* Whether the row must wait because its key does; then it is noted. */
@@ -64,5 +80,7 @@ void mw_frame_free(mw_frame *f);
 /* The row of a frame that the view has goes on where it waited. */
 void mw_parked_enter(mw_view *v, mw_parked *p);
 void mw_parked_free(mw_parked *p);
+/* Ready to be another question; its memory stays. */
+void mw_parked_clear(mw_parked *p);
 
 #endif

@@ -50,6 +50,7 @@ typedef struct mw_rule_count {
 typedef struct mw_use mw_use;
 typedef struct mw_frame mw_frame;
 typedef struct mw_parked mw_parked;
+typedef struct mw_answer mw_answer;
 typedef struct mw_far mw_far;
 
 typedef struct mw_view {
@@ -110,8 +111,8 @@ typedef struct mw_view {
     mw_buffer key_bytes;
     int by_row;
     int64_t watermark_ns, others_ns, clock_ns, now_ns;
-    mw_frame *frame; /* of the run, where something of it waits */
-    mw_parked *asking;
+    mw_frame *frame;                  /* of the run, where something of it waits */
+    mw_parked *asking, *held, *taken; /* taken: whose answer v->reply is */
     uint32_t generations;
     uint64_t alone_key; /* of the row that runs alone */
     mw_buffer command;
@@ -122,7 +123,11 @@ typedef struct mw_view {
     void (*meta)(void *host, struct mw_view *view, uint32_t row, mw_buffer *out);
     void (*alive)(void *host);
     mw_parked *(*call)(void *host, mw_far *far);
-    mw_parked *(*ask)(void *host, uint32_t store, const mw_buffer *command);
+    mw_parked *(*ask)(void *host, uint32_t store, const mw_buffer *command, const char *key,
+                      size_t len, int how);
+    const mw_answer *(*cached)(void *host, uint32_t store, const char *key, size_t len);
+    void (*abandon)(void *host, mw_parked *parked); /* nobody will wait for its answer */
+    void (*spare)(void *host, mw_parked *parked);   /* its answer was used */
     uint64_t (*key_of)(void *host, uint32_t row);
     void (*block)(void *host, uint64_t key); /* a row of this key waits */
     int (*defer)(void *host, uint32_t row);

@@ -81,6 +81,10 @@ mw_status mw_redis_url_read(mw_redis_url *u, const char *text, mw_error *error)
         u->master = copy(at, len);
         at += len;
         good = good && len && (!*at || read_database(u, at + 1));
+    } else if (starts(&at, "redis-cluster://")) {
+        read_login(u, &at);
+        u->cluster = 1;
+        good = read_hosts(u, &at, "6379") && (!*at || strcmp(at, "/") == 0);
     } else if (starts(&at, "redis://")) {
         read_login(u, &at);
         good = read_hosts(u, &at, "6379") && u->host_count == 1;
@@ -90,7 +94,8 @@ mw_status mw_redis_url_read(mw_redis_url *u, const char *text, mw_error *error)
     mw_redis_url_close(u);
     return mw_fail(error, MW_CONFIG,
                    "'%s' is no URL of Redis: redis://[[user]:password@]host[:port][/database], "
-                   "unix:///path[?db=n], or redis-sentinel://host[:port],…/master",
+                   "unix:///path[?db=n], redis-sentinel://host[:port],…/master, or "
+                   "redis-cluster://host[:port],…",
                    text);
 }
 

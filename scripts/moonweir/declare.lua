@@ -10,6 +10,7 @@ local aggregates = require "moonweir.aggregates"
 local window = require "moonweir.window"
 local state = require "moonweir.state"
 local timer = require "moonweir.timer"
+local park = require "moonweir.park"
 local shared = require "moonweir.shared"
 local every = require "moonweir.common"
 local outside = require "moonweir.outside"
@@ -369,6 +370,7 @@ function M.new(kinds, env, host)
   end
 
   mw.decode = event.decode
+  mw.all = park.all
 
   --- Number of elements of a list, or of fields of an object, in an event.
   function mw.length(t)
@@ -496,6 +498,7 @@ function M.new(kinds, env, host)
     "state",
     "timer",
     "every",
+    "all",
     "shared",
     "table",
     "sequence",

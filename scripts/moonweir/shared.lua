@@ -9,6 +9,8 @@ local park = require "moonweir.park"
 local event = require "moonweir.event"
 local encode = require "moonweir.encode"
 local C, ffi, R = core.C, core.ffi, core.view()
+--- How a command stands to the records that are cached, as in core/lua/park.h.
+local PLAIN, READ, CHANGE = 0, 1, 2
 local type, error, tostring, tonumber, pairs = type, error, tostring, tonumber, pairs
 
 local M = {}
@@ -27,6 +29,12 @@ local OPTIONS = {
     type = "duration",
     fallback = "0s",
     doc = "how long a record lives after a change",
+  },
+  {
+    name = "cache",
+    type = "size",
+    fallback = "0",
+    doc = "room for records that were read, on each shard, until Redis says that they changed; 0: none",
   },
 }
 
@@ -192,11 +200,11 @@ function M.open(mw, d, kit)
     end
     local resolved = options.check(what, rest, OPTIONS, 2)
     local prefix, ttl_ms = resolved.prefix or (name .. ":"), math.floor(resolved.ttl / 1e6)
-    local index = #d.stores
+    local index, cached = #d.stores, resolved.cache > 0
     d.stores[index + 1] = {
       name = name,
       where = kit.where(2),
-      connection = { url = resolved.url, timeout = resolved.timeout },
+      connection = { url = resolved.url, timeout = resolved.timeout, cache = resolved.cache },
     }
 
     local answer = fake()
@@ -208,15 +216,23 @@ function M.open(mw, d, kit)
       return (on_failure(call, key, why))
     end
 
-    --- Sends one command and waits for its reply. Nil and why where there is none.
-    local function ask(...)
+    --- The reply that is there. Nil and why where it is none.
+    local function replied()
+      if R.reply_count == 0 then return nil, ffi.string(R.reply_error) end
+      local reply = take(0)
+      if type(reply) == "table" and reply.error then return nil, reply.error end
+      return reply
+    end
+
+    --- Sends one command about a key, and waits for its reply. Nil and why where there is none.
+    local function ask(how, key, ...)
       local n = select("#", ...)
       C.mw_view_command(R, n)
       for i = 1, n do
         local argument = select(i, ...)
         C.mw_view_argument(R, argument, #argument)
       end
-      if C.mw_view_ask(R, index) == 0 then
+      if C.mw_view_ask(R, index, key, #key, how) == 0 then
         if R.given == 0 then
           error(what .. " is used by rules, not while the flow is declared", 4)
         end
@@ -224,10 +240,22 @@ function M.open(mw, d, kit)
         return reply
       end
       park.await()
-      if R.reply_count == 0 then return nil, ffi.string(R.reply_error) end
-      local reply = take(0)
-      if type(reply) == "table" and reply.error then return nil, reply.error end
-      return reply
+      return replied()
+    end
+
+    --- A whole record, as Redis lists it.
+    local function read(key)
+      if cached and C.mw_view_cached(R, index, key, #key) == 1 then return replied() end
+      return ask(READ, key, "HGETALL", key)
+    end
+
+    local function record_of(reply)
+      if #reply == 0 then return nil end
+      local record = {}
+      for i = 1, #reply, 2 do
+        record[reply[i]] = to_value(reply[i + 1])
+      end
+      return record
     end
 
     local function key_of(key, level)
@@ -252,16 +280,20 @@ function M.open(mw, d, kit)
     local loaded = {}
 
     --- Runs a script by its hash; the server is given it first, and again where it has forgotten.
-    local function run_script(script, keys, ...)
+    local function run_script(script, keys, key, ...)
       local hash, why = loaded[script], nil
       for _ = 1, 2 do
         if not hash then
-          hash, why = ask("SCRIPT", "LOAD", script)
+          hash, why = ask(PLAIN, key, "SCRIPT", "LOAD", script)
           if why then return nil, why end
           loaded[script] = hash
         end
         local reply
-        reply, why = ask("EVALSHA", hash, keys, ...)
+        if keys == "0" then
+          reply, why = ask(PLAIN, "", "EVALSHA", hash, keys, ...)
+        else
+          reply, why = ask(CHANGE, key, "EVALSHA", hash, keys, key, ...)
+        end
         if not why or not why:find "^NOSCRIPT" then return reply, why end
         hash = nil
       end
@@ -271,20 +303,30 @@ function M.open(mw, d, kit)
     local methods = {}
 
     function methods.get(_, key, field)
+      local full = key_of(key, 2)
       local reply, why
-      if field ~= nil then
-        reply, why = ask("HGET", key_of(key, 2), field)
+      if field ~= nil and not cached then
+        reply, why = ask(PLAIN, full, "HGET", full, field)
         if why then return (failed("get", key, why)) end
         return reply and to_value(reply)
       end
-      reply, why = ask("HGETALL", key_of(key, 2))
+      reply, why = read(full)
       if why then return (failed("get", key, why)) end
-      if #reply == 0 then return nil end
-      local record = {}
+      if field == nil then return record_of(reply) end
       for i = 1, #reply, 2 do
-        record[reply[i]] = to_value(reply[i + 1])
+        if reply[i] == field then return to_value(reply[i + 1]) end
       end
-      return record
+      return nil
+    end
+
+    --- The records of several keys, by key; what they ask leaves together.
+    function methods.get_all(_, keys)
+      local asks, records = {}, {}
+      for i, key in ipairs(keys) do
+        asks[i] = function() records[key] = methods.get(nil, key) end
+      end
+      park.all(unpack(asks))
+      return records
     end
 
     function methods.set(_, key, record, how)
@@ -332,7 +374,8 @@ function M.open(mw, d, kit)
     end
 
     function methods.delete(_, key)
-      local reply, why = ask("DEL", key_of(key, 2))
+      local full = key_of(key, 2)
+      local reply, why = ask(CHANGE, full, "DEL", full)
       if why then return (failed("delete", key, why)) end
       return reply == 1
     end
@@ -347,6 +390,7 @@ function M.open(mw, d, kit)
       for i, argument in ipairs(arguments or {}) do
         list[n + i] = to_text(argument)
       end
+      if n == 0 then table.insert(list, 1, "") end
       local reply, why = run_script(script, tostring(n), unpack(list))
       if why then return (failed("eval", keys and keys[1], why)) end
       return reply
@@ -358,7 +402,7 @@ function M.open(mw, d, kit)
       for i, argument in ipairs(list) do
         list[i] = to_text(argument)
       end
-      local reply, why = ask(unpack(list))
+      local reply, why = ask(CHANGE, list[2] or "", unpack(list))
       if why then return (failed("command", list[2], why)) end
       return reply
     end

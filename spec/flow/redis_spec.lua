@@ -265,7 +265,7 @@ describe("Redis that fails", function()
     push()
     s.eventually(answered, 10, "the first answer")
     s.eventually(
-      function() return cluster.ask(cluster.ports[2], "HGET p:all n"):find "1" end,
+      function() return cluster.ask(cluster.ports[2], "HGET p:all n"):find "\r\n1\r\n" end,
       10,
       "it is copied"
     )
