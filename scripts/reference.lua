@@ -17,6 +17,7 @@ local PROSE = {
     unix = "As tcp, on a unix socket. A socket file that nobody listens on any more is replaced.",
     udp = "Datagrams, each one event or several lines. What the kernel drops while we are busy is counted in `moonweir_source_dropped_total`: of all sources, this is the one that can lose.",
     generate = "Synthetic payments, for trying things out; the same for the same `seed`.",
+    redis = "Streams or channels of Redis. A stream without `group`: its position is kept with the flow's state and committed with it, so that windows and states are exact after a crash. With `group`: entries are acknowledged (XACK) when all they caused is safe; after a restart those that were given and not acknowledged come first, and what another consumer left lying for `claim` is taken over, so an entry may come twice. A channel: what is published while nobody listens, or faster than it is taken, is lost; Redis keeps none of it. In `channel` a name with `*`, `?` or `[` is a pattern. `mw.meta(e)` has `stream` and the `first` and `last` ID of the entries that came with the event, or `channel`.",
   },
   sink = {
     stdout = "Standard output. When its reader goes away the run fails (exit code 1), and what was not delivered is not acknowledged.",
@@ -25,6 +26,7 @@ local PROSE = {
     tcp = "A connection; made again with back-off when it breaks, and what was not taken is sent again. Delivered means that the kernel took the bytes: the protocol has no acknowledgement.",
     unix = "As tcp, to a unix socket.",
     udp = "A datagram an event. Delivered means sent. An event larger than a datagram goes to the dead letters.",
+    redis = "Entries of a stream, ends of lists, messages of channels, or values of keys, one command an event, many in flight. Exactly one of `stream`, `list`, `channel` and `key` is given; the third argument of `send`, `{ key = … }`, goes before it. Delivered means that Redis answered. No answer, or one that says \"not now\" (OOM, LOADING, READONLY, CLUSTERDOWN and the like): all that are not answered are sent again, from the oldest on, with back-off, so an event may come twice but the last of each stand in order (in a cluster whose slots are moving, two of one key may change places). Any other error is final: a dead letter.",
     discard = "Takes everything and keeps nothing; it is counted.",
   },
 }

@@ -36,19 +36,48 @@ function Server:restart()
   end, 10, "Redis starts")
 end
 
---- One command; its reply's first line without the sign, or the text of a bulk reply.
-function Server:command(...)
-  local c = assert(connect(self.path))
+local function send(c, ...)
   local parts = { ("*%d\r\n"):format(select("#", ...)) }
   for _, argument in ipairs { ... } do
     parts[#parts + 1] = ("$%d\r\n%s\r\n"):format(#argument, argument)
   end
   c:send(table.concat(parts))
+end
+
+--- One command; its reply's first line without the sign, or the text of a bulk reply.
+function Server:command(...)
+  local c = assert(connect(self.path))
+  send(c, ...)
   local line = c:receive "*l" or ""
   local text = line:sub(2)
   if line:sub(1, 1) == "$" then text = c:receive(tonumber(text)) end
   c:close()
   return text
+end
+
+local function receive(c)
+  local line = assert(c:receive "*l")
+  local kind, text = line:sub(1, 1), line:sub(2)
+  if kind == ":" then return tonumber(text) end
+  if kind == "$" then
+    local bytes = tonumber(text) >= 0 and c:receive(tonumber(text) + 2)
+    return bytes and bytes:sub(1, -3)
+  end
+  if kind ~= "*" then return text end
+  local list = {}
+  for i = 1, tonumber(text) do
+    list[i] = receive(c)
+  end
+  return list
+end
+
+--- One command's whole reply.
+function Server:list(...)
+  local c = assert(connect(self.path))
+  send(c, ...)
+  local reply = receive(c)
+  c:close()
+  return reply
 end
 
 function Server:kill()

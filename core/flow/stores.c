@@ -1,8 +1,9 @@
 /* stores.c: a shard's connections to what rules ask outside (mw.shared). */
 #include "flow/flow_private.h"
+#include "flow/redis_answer.h"
+#include "flow/redis_cache.h"
 #include "lua/park.h"
 #include "net/redis.h"
-#include "net/redis_cache.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -82,7 +83,7 @@ static void on_answer(void *self, const struct redisReply *reply, const char *wh
 {
     mw_parked *p = self;
     mw_rules *r = p->rules;
-    if (reply) mw_answer_set(&p->answer, reply);
+    if (reply) mw_redis_answer(&p->answer, reply);
     else
         p->error = why;
     if (p->ticket)

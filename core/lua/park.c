@@ -1,7 +1,7 @@
 /* park.c: see park.h. */
 #include "lua/park.h"
+#include "base/resp.h"
 #include "event/json.h"
-#include "net/redis.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +10,12 @@
 
 void mw_view_command(mw_view *v, uint32_t arguments)
 {
-    mw_redis_begin(&v->command, arguments);
+    mw_resp_begin(&v->command, arguments);
 }
 
 void mw_view_argument(mw_view *v, const char *bytes, size_t len)
 {
-    mw_redis_argument(&v->command, bytes, len);
+    mw_resp_argument(&v->command, bytes, len);
 }
 
 uint32_t mw_view_ask(mw_view *v, uint32_t store, const char *key, size_t len, int how)

@@ -8,7 +8,7 @@
 #define MW_PARK_H
 
 #include "lua/view.h"
-#include "net/redis_answer.h"
+#include "event/answer.h"
 
 /* What a view has of a run; swapped with the view's. */
 struct mw_frame {

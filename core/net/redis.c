@@ -34,28 +34,6 @@ void mw_redis_close(mw_redis *r)
     free(r);
 }
 
-void mw_redis_begin(mw_buffer *command, uint32_t arguments)
-{
-    command->len = 0;
-    mw_buffer_append(command, "*", 1);
-    mw_buffer_number(command, arguments);
-    mw_buffer_append(command, "\r\n", 2);
-}
-
-void mw_redis_argument(mw_buffer *command, const char *bytes, size_t len)
-{
-    mw_buffer_append(command, "$", 1);
-    mw_buffer_number(command, len);
-    mw_buffer_append(command, "\r\n", 2);
-    mw_buffer_append(command, bytes, len);
-    mw_buffer_append(command, "\r\n", 2);
-}
-
-void mw_redis_text(mw_buffer *command, const char *text)
-{
-    mw_redis_argument(command, text, strlen(text));
-}
-
 void mw_redis_send(mw_redis *r, const char *key, size_t len, const mw_buffer *command,
                    mw_redis_done done, void *self)
 {
@@ -75,4 +53,15 @@ void mw_redis_flush(mw_redis *r)
 mw_redis_link *mw_redis_single(mw_redis *r)
 {
     return r->link;
+}
+
+int mw_redis_is_temporary(const char *error)
+{
+    static const char *const words[] = {
+        "LOADING ",    "BUSY ",      "OOM ",           "READONLY ", "MASTERDOWN ", "CLUSTERDOWN ",
+        "TRYAGAIN ",   "MISCONF ",   "MOVED ",         "ASK ",      "NOAUTH ",     "WRONGPASS ",
+        "NOREPLICAS ", "UNBLOCKED ", "ERR max number", NULL};
+    for (unsigned i = 0; words[i]; i++)
+        if (strncmp(error, words[i], strlen(words[i])) == 0) return 1;
+    return 0;
 }

@@ -22,16 +22,16 @@ mw_status mw_redis_new(mw_redis **redis, uv_loop_t *loop, const char *url, const
 /* What waits fails first. Memory goes when the loop has closed its handles. */
 void mw_redis_close(mw_redis *r);
 
-/* One command, as RESP: begin, then each argument, then send. `key` (`len` bytes; NULL: none) is
- * what it is about. `done` is never called from inside send. */
-void mw_redis_begin(mw_buffer *command, uint32_t arguments);
-void mw_redis_argument(mw_buffer *command, const char *bytes, size_t len);
-void mw_redis_text(mw_buffer *command, const char *text);
+/* One command (base/resp.h). `key` (`len` bytes; NULL: none) is what it is about. `done` is never
+ * called from inside send. */
 void mw_redis_send(mw_redis *r, const char *key, size_t len, const mw_buffer *command,
                    mw_redis_done done, void *self);
 void mw_redis_flush(mw_redis *r);
 /* The one connection that a client of one server is; NULL: it is a cluster's. */
 mw_redis_link *mw_redis_single(mw_redis *r);
+
+/* Whether a server that answers this error may answer otherwise later. */
+int mw_redis_is_temporary(const char *error);
 
 /* The slot of a key: CRC16 (XMODEM) of it, or of what stands between its first braces, by 16384. */
 unsigned mw_redis_slot(const char *key, size_t len);

@@ -1,6 +1,7 @@
 /* redis_cluster.c: see redis_cluster.h. */
 #include "net/redis_cluster.h"
 #include "base/clock.h"
+#include "base/resp.h"
 #include "net/redis.h"
 
 #include <hiredis/hiredis.h>
@@ -104,9 +105,9 @@ static void refresh(mw_redis_cluster *c)
     mw_buffer command = {0};
     if (c->refreshing || (c->refreshed_ns && now_ns - c->refreshed_ns < refresh_ns)) return;
     c->refreshing = 1, c->refreshed_ns = now_ns;
-    mw_redis_begin(&command, 2);
-    mw_redis_text(&command, "CLUSTER");
-    mw_redis_text(&command, "SLOTS");
+    mw_resp_begin(&command, 2);
+    mw_resp_text(&command, "CLUSTER");
+    mw_resp_text(&command, "SLOTS");
     mw_redis_link_send(c->nodes[c->turn].link, &command, on_slots, c);
     mw_redis_link_flush(c->nodes[c->turn].link);
     mw_buffer_close(&command);
@@ -179,7 +180,7 @@ static void on_reply(void *self, const redisReply *reply, const char *why)
     mw_redis_done done = a->done;
     void *of = a->self;
     forget(a);
-    done(of, reply, why);
+    if (done) done(of, reply, why);
 }
 
 void mw_redis_cluster_send(mw_redis_cluster *c, int slot, const mw_buffer *command,

@@ -2,6 +2,7 @@
 #include "net/redis_link.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/resp.h"
 #include "net/redis.h"
 
 #include <hiredis/hiredis.h>
@@ -338,17 +339,17 @@ static void introduce(mw_redis_link *r)
     char number[16];
     r->sent = (queue){0}, r->out = (mw_buffer){0};
     if (r->url.password) {
-        mw_redis_begin(&c, r->url.user ? 3 : 2);
-        mw_redis_text(&c, "AUTH");
-        if (r->url.user) mw_redis_text(&c, r->url.user);
-        mw_redis_text(&c, r->url.password);
+        mw_resp_begin(&c, r->url.user ? 3 : 2);
+        mw_resp_text(&c, "AUTH");
+        if (r->url.user) mw_resp_text(&c, r->url.user);
+        mw_resp_text(&c, r->url.password);
         send_own(r, &c, NULL, NULL);
     }
     if (r->url.database) {
         snprintf(number, sizeof number, "%d", r->url.database);
-        mw_redis_begin(&c, 2);
-        mw_redis_text(&c, "SELECT");
-        mw_redis_text(&c, number);
+        mw_resp_begin(&c, 2);
+        mw_resp_text(&c, "SELECT");
+        mw_resp_text(&c, number);
         send_own(r, &c, NULL, NULL);
     }
     if (r->greeting.len) send_own(r, &r->greeting, r->greeted, r->greeter);
@@ -362,10 +363,10 @@ static void introduce(mw_redis_link *r)
 static void ask_sentinel(mw_redis_link *r)
 {
     mw_buffer c = {0};
-    mw_redis_begin(&c, 3);
-    mw_redis_text(&c, "SENTINEL");
-    mw_redis_text(&c, "get-master-addr-by-name");
-    mw_redis_text(&c, r->url.master);
+    mw_resp_begin(&c, 3);
+    mw_resp_text(&c, "SENTINEL");
+    mw_resp_text(&c, "get-master-addr-by-name");
+    mw_resp_text(&c, r->url.master);
     uv_buf_t buf = uv_buf_init(c.bytes, (unsigned)c.len);
     int n = uv_try_write(&r->socket->stream, &buf, 1);
     int sent = n == (int)c.len;

@@ -34,7 +34,7 @@ local OPTIONS = {
     name = "cache",
     type = "size",
     fallback = "0",
-    doc = "room for records that were read, on each shard, until Redis says that they changed; 0: none",
+    doc = "a shard's room for records it read, until Redis says they changed; 0: none",
   },
 }
 

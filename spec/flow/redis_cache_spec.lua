@@ -35,10 +35,7 @@ describe("a cached shared state", function()
   --- What a rule sees for a user.
   local function ask(user, more)
     n = n + 1
-    s.append(
-      folder .. "/in.ndjson",
-      ('{"id":%d,"user":"%s"%s}\n'):format(n, user, more or "")
-    )
+    s.append(folder .. "/in.ndjson", ('{"id":%d,"user":"%s"%s}\n'):format(n, user, more or ""))
     return s.eventually(function()
       local list = s.events(folder .. "/out.ndjson")
       return #list == n and list[n]

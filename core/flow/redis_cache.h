@@ -8,7 +8,7 @@
 #ifndef MW_REDIS_CACHE_H
 #define MW_REDIS_CACHE_H
 
-#include "net/redis_answer.h"
+#include "event/answer.h"
 #include "net/redis_link.h"
 
 typedef struct mw_redis_cache mw_redis_cache;

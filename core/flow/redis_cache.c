@@ -1,6 +1,7 @@
 /* redis_cache.c: see redis_cache.h. */
-#include "net/redis_cache.h"
+#include "flow/redis_cache.h"
 #include "base/hash.h"
+#include "base/resp.h"
 #include "net/redis.h"
 
 #include <hiredis/hiredis.h>
@@ -153,12 +154,12 @@ static void on_number(void *self, const redisReply *reply, const char *why)
     (void)why;
     if (!reply || reply->type != REDIS_REPLY_INTEGER) return;
     snprintf(number, sizeof number, "%lld", reply->integer);
-    mw_redis_begin(&command, 5);
-    mw_redis_text(&command, "CLIENT");
-    mw_redis_text(&command, "TRACKING");
-    mw_redis_text(&command, "ON");
-    mw_redis_text(&command, "REDIRECT");
-    mw_redis_text(&command, number);
+    mw_resp_begin(&command, 5);
+    mw_resp_text(&command, "CLIENT");
+    mw_resp_text(&command, "TRACKING");
+    mw_resp_text(&command, "ON");
+    mw_resp_text(&command, "REDIRECT");
+    mw_resp_text(&command, number);
     mw_redis_link_greet(c->link, &command, on_tracking, c);
     mw_buffer_close(&command);
 }
@@ -192,13 +193,13 @@ mw_redis_cache *mw_redis_cache_new(uv_loop_t *loop, mw_redis_url *url, mw_redis_
     mw_assert(c != NULL && (c->buckets = calloc(buckets, sizeof *c->buckets)) != NULL);
     c->mask = buckets - 1, c->room = room, c->link = link;
     c->told = mw_redis_link_new(loop, url, name, timeout_ns);
-    mw_redis_begin(&command, 2);
-    mw_redis_text(&command, "CLIENT");
-    mw_redis_text(&command, "ID");
+    mw_resp_begin(&command, 2);
+    mw_resp_text(&command, "CLIENT");
+    mw_resp_text(&command, "ID");
     mw_redis_link_greet(c->told, &command, on_number, c);
-    mw_redis_begin(&command, 2);
-    mw_redis_text(&command, "SUBSCRIBE");
-    mw_redis_text(&command, "__redis__:invalidate");
+    mw_resp_begin(&command, 2);
+    mw_resp_text(&command, "SUBSCRIBE");
+    mw_resp_text(&command, "__redis__:invalidate");
     mw_redis_link_listen(c->told, &command, on_message, c);
     mw_buffer_close(&command);
     return c;
