@@ -221,7 +221,8 @@ void mw_flow_look_around(mw_flow *f)
     if (f->options.once && readers_ended) mw_flow_drain(f);
     if (timed && others_empty && !f->flushed) {
         f->flushed = 1;
-        mw_flow_broadcast(f, MW_MSG_FLUSH, f->phase == MW_RUNNING || f->options.once, NULL);
+        mw_flow_broadcast(f, MW_MSG_FLUSH, f->phase == MW_RUNNING || f->options.once,
+                          (void *)(intptr_t)mw_time_at_end(f));
     }
     for (v = v->next; v && empty; v = v->next) empty = mw_version_is_empty(v);
     if (empty) mw_flow_stop(f);

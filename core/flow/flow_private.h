@@ -225,11 +225,14 @@ struct mw_rules {
     mw_paths paths;
     mw_view view;
     mw_lua *lua;
-    mw_projector **projectors;      /* one a source */
-    int32_t *time_paths;            /* one a source; -1: none */
-    int32_t ***key_paths;           /* [chain][stage][n] */
-    mw_stage_order ***stage_orders; /* [chain][stage][home] */
-    uint32_t *list_counts;          /* scratch, one a sink */
+    mw_projector **projectors; /* one a source */
+    int32_t *time_paths;       /* one a source; -1: none */
+    int32_t ***key_paths;      /* [chain][stage][n] */
+    mw_stage_order **
+        *stage_orders; /* [chain][stage][home]; of a channel [source * shards + home] */
+    mw_buffer routed;  /* mw_routed of the run, where they leave in its order */
+    int in_order; /* what the run sends to channels is put back into the order of its batches */
+    uint32_t *list_counts; /* scratch, one a sink */
     mw_list_item **lists;
     uint32_t chain, stage;      /* that run */
     mw_store_client **stores;   /* borrowed, one a declaration */
@@ -466,7 +469,9 @@ void mw_time_end(mw_rules *r);
 int mw_time_is_due(mw_shard *s);
 /* Nothing more will come: with `windows`, what is open ends. Then the clock ends. Timers stay: they
  * are for the next start. */
-void mw_time_flush(mw_shard *s, int windows);
+void mw_time_flush(mw_shard *s, int windows, int64_t final_ns);
+/* How far time has come when all has been read. Control's thread. */
+int64_t mw_time_at_end(const mw_flow *f);
 void mw_time_open(mw_shard *s);
 void mw_time_start(mw_shard *s); /* or stops, where the version needs no ticks */
 void mw_time_close(mw_shard *s);

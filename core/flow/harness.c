@@ -176,7 +176,10 @@ static int host_push(lua_State *L)
     b->stream->format->split(b);
     mw_view_begin(&r->view, b, &b->arena, b->events, b->count);
     mw_prepare_project(r, index);
-    if (lua_toboolean(L, 6)) h->watermark_ns = INT64_MAX;
+    if (lua_toboolean(L, 6) && h->watermark_ns != INT64_MAX) {
+        r->view.final_ns = h->watermark_ns;
+        h->watermark_ns = INT64_MAX;
+    }
     tell_time(h, index, b);
     if (h->version.graph.chains[index].count) mw_lua_run(r->lua, index, 0);
     if (r->view.watermark_ns > h->watermark_ns) h->watermark_ns = r->view.watermark_ns;

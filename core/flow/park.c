@@ -246,7 +246,7 @@ static void take_turns(mw_shard *s, mw_rules *r, uint64_t key)
         if (!b->first) b->last = NULL;
         mw_frame *f = w->frame;
         mw_frame_enter(&r->view, f, w->row);
-        r->chain = f->chain, r->stage = f->stage;
+        r->chain = f->chain, r->stage = f->stage, r->in_order = f->in_order;
         r->view.alone_key = key;
         free(w);
         uint32_t parked = r->parked;
@@ -273,7 +273,7 @@ static void go_on(mw_shard *s, mw_parked *p)
     mw_frame_enter(&r->view, f, p->base);
     mw_parked_enter(&r->view, p);
     r->view.alone_key = key;
-    r->chain = f->chain, r->stage = f->stage;
+    r->chain = f->chain, r->stage = f->stage, r->in_order = f->in_order;
     s->running = &r->view;
     mw_time_begin(r, f->batch);
     mw_lua_resume(r->lua, p->number);

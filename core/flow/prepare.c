@@ -95,7 +95,7 @@ void mw_prepare(mw_shard *s, mw_batch *b)
     if (keyed && (s->flow->shards > 1 || chain->count > 1))
         mw_run_hand_out(r, b, b->source, 0, spread || chain->count > 1);
     else
-        waits = mw_run_here(r, b, b->source, 0, spread);
+        r->in_order = spread, waits = mw_run_here(r, b, b->source, 0, spread);
     if (spread) atomic_fetch_sub(&s->load, 1);
     if (waits) return; /* mw_run_finish goes on */
     mw_delivery_decided(s, b);

@@ -31,7 +31,8 @@ static void open_stages(mw_rules *r)
         for (uint32_t j = 0; j < g->chains[i].count; j++) {
             const mw_stage *stage = &g->chains[i].stages[j];
             int32_t *paths = r->key_paths[i][j] = calloc(stage->by_count + 1, sizeof *paths);
-            r->stage_orders[i][j] = calloc(r->version->shards, sizeof(mw_stage_order));
+            size_t orders = i < g->source_count ? 1 : g->source_count;
+            r->stage_orders[i][j] = calloc(orders * r->version->shards, sizeof(mw_stage_order));
             mw_assert(paths && r->stage_orders[i][j]);
             for (uint32_t k = 0; k < stage->by_count; k++)
                 paths[k] = learn_path(&r->paths, stage->by[k]);
@@ -120,6 +121,7 @@ void mw_rules_close(mw_rules *r)
     free(r->stage_orders);
     free(r->projectors);
     free(r->time_paths);
+    mw_buffer_close(&r->routed);
     mw_park_forget(r);
     free(r->list_counts);
     free(r->lists);

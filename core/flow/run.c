@@ -99,15 +99,75 @@ void mw_run_carry_out(mw_rules *r, mw_batch *b, int ordered)
         if (r->lists[i]) mw_run_send_list(r->shard, r->lists[i]);
 }
 
+/* ---- what goes to channels ---- */
+
+/* A row for the shard that has its key in a channel. */
+typedef struct mw_routed {
+    uint32_t chain, owner, order;
+    mw_event event;
+} mw_routed;
+
+static mw_run *new_run(mw_shard *s, mw_batch *b, uint32_t chain, uint32_t stage, int ordered,
+                       uint32_t count);
+static void send_run(mw_shard *s, unsigned owner, mw_run *r);
+
+/* A batch may be run by several shards, and several batches at a time: what is sent to channels is
+ * kept until the run is done, and put back into the order of batches and events where it arrives.
+ */
+static void keep_routed(mw_rules *r, uint32_t chain, uint32_t owner, const mw_event *e)
+{
+    mw_buffer *to = r->view.frame ? &r->view.frame->routed : &r->routed;
+    mw_routed routed = {
+        .chain = chain, .owner = owner, .order = (uint32_t)(to->len / sizeof routed), .event = *e};
+    mw_buffer_append(to, (const char *)&routed, sizeof routed);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const mw_routed *x = a, *y = b;
+    if (x->event.origin != y->event.origin) return x->event.origin < y->event.origin ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static int is_routed_to(const mw_chain *c)
+{
+    return c->count && (c->stages[0].by_count || c->stages[0].by_function);
+}
+
+/* Every shard gets a run of every channel with a key, an empty one if need be: it tells that
+ * nothing more comes of this part of the batch. */
+static void send_routed(mw_rules *r, mw_batch *b, mw_buffer *routed)
+{
+    const mw_graph *g = &r->version->graph;
+    unsigned shards = r->version->shards;
+    mw_routed *list = (mw_routed *)routed->bytes;
+    uint32_t count = (uint32_t)(routed->len / sizeof *list);
+    mw_run *runs[shards];
+    if (count) qsort(list, count, sizeof *list, by_place);
+    for (uint32_t chain = g->source_count; chain < g->chain_count; chain++) {
+        if (!is_routed_to(&g->chains[chain])) continue;
+        for (unsigned i = 0; i < shards; i++) runs[i] = new_run(r->shard, b, chain, 0, 1, count);
+        for (uint32_t n = 0; n < count; n++) {
+            if (list[n].chain != chain) continue;
+            mw_run *run = runs[list[n].owner];
+            run->events[run->count++] = list[n].event;
+        }
+        for (unsigned i = 0; i < shards; i++) send_run(r->shard, i, runs[i]);
+    }
+    routed->len = 0;
+}
+
 /* Lines of rows that have not waited: out at once, unless all of the run leave together. */
 static void leave_frame(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, int ordered)
 {
     mw_view *v = &r->view;
     mw_frame *f = v->frame;
-    f->chain = chain, f->stage = stage, f->ordered = ordered;
+    f->chain = chain, f->stage = stage, f->ordered = ordered, f->in_order = r->in_order;
     if (ordered) mw_buffer_append(&f->lines, v->sends, v->send_count * sizeof *v->sends);
     else
         mw_run_carry_out(r, b, 0);
+    if (r->routed.len) mw_buffer_append(&f->routed, r->routed.bytes, r->routed.len);
+    r->routed.len = 0;
     mw_frame_leave(v);
 }
 
@@ -134,10 +194,13 @@ mw_frame *mw_run_here(mw_rules *r, mw_batch *b, uint32_t chain, uint32_t stage, 
     }
     mw_count(&tally->decided, r->view.given);
     mw_frame *f = r->view.frame;
-    if (f) leave_frame(r, b, chain, stage, ordered);
-    else
-        mw_run_carry_out(r, b, ordered);
-    return f;
+    if (f) {
+        leave_frame(r, b, chain, stage, ordered);
+        return f;
+    }
+    mw_run_carry_out(r, b, ordered);
+    if (r->in_order && c->count) send_routed(r, b, &r->routed);
+    return NULL;
 }
 
 static mw_run *new_run(mw_shard *s, mw_batch *b, uint32_t chain, uint32_t stage, int ordered,
@@ -250,6 +313,7 @@ void mw_run_finish(mw_shard *s, mw_rules *rules, mw_frame *f)
         sort_lines(&rules->view, f);
         mw_run_carry_out(rules, b, 1);
     }
+    if (f->in_order) send_routed(rules, b, &f->routed);
     rules->view.frame = NULL;
     mw_frame_free(f);
     end_run(s, rules, b, r);
@@ -259,11 +323,14 @@ static void run_one(mw_shard *s, mw_run *r)
 {
     mw_rules *rules = mw_rules_of(r->batch, s);
     mw_frame *f = NULL;
+    rules->in_order = r->ordered && r->chain < rules->version->graph.source_count;
     if (r->count || (has_more(rules, r) && r->ordered)) {
         mw_view_begin(&rules->view, r->batch, attach_arena(r->batch, r->count), r->events,
                       r->count);
         mw_prepare_project(rules, r->batch->source);
         f = mw_run_here(rules, r->batch, r->chain, r->stage, 0);
+    } else if (rules->in_order) {
+        send_routed(rules, r->batch, &rules->routed);
     }
     if (f) f->run = r; /* it ends when nothing of it waits any more */
     else
@@ -276,8 +343,22 @@ static int by_origin(const void *a, const void *b)
     return x->origin < y->origin ? -1 : x->origin > y->origin;
 }
 
+/* How many parts a batch comes in: one of each shard; to a channel, one of each run of its source's
+ * rules. */
+static uint32_t count_parts(const mw_version *v, const mw_run *r)
+{
+    const mw_graph *g = &v->graph;
+    const mw_chain *c = &g->chains[r->batch->source];
+    uint32_t parts = 0;
+    if (r->chain < g->source_count) return r->stage > 0 ? v->shards : 1;
+    if (r->stage > 0) return v->shards;
+    for (uint32_t i = 0; i < c->count; i++)
+        parts += c->stages[i].by_count || c->stages[i].by_function ? v->shards : 1;
+    return parts;
+}
+
 /* Puts a part to those of its batch that came before; the whole run when it was the last. */
-static mw_run *gather(mw_shard *s, mw_stage_order *order, mw_run *part)
+static mw_run *gather(mw_shard *s, mw_stage_order *order, mw_run *part, uint32_t parts)
 {
     mw_run **at = &order->gathering, *r;
     while ((r = *at) && r->order.number != part->order.number) at = (mw_run **)&r->order.next;
@@ -296,7 +377,7 @@ static mw_run *gather(mw_shard *s, mw_stage_order *order, mw_run *part)
     mw_delivery_decided(s, part->batch);
     mw_delivery_release(s, part->batch);
     free(part);
-    if (++r->parts < s->flow->shards) return NULL;
+    if (++r->parts < parts) return NULL;
     *at = (mw_run *)next;
     qsort(r->events, r->count, sizeof(mw_event), by_origin);
     return r;
@@ -309,9 +390,12 @@ void mw_run_received(mw_shard *s, mw_run *r)
         return;
     }
     mw_source_host *home = r->batch->owner;
-    mw_stage_order *order =
-        &mw_rules_of(r->batch, s)->stage_orders[r->chain][r->stage][home->shard->index];
-    if (r->stage > 0) r = gather(s, order, r);
+    const mw_version *v = mw_version_of(r->batch);
+    uint32_t place = home->shard->index;
+    if (r->chain >= v->graph.source_count) place += r->batch->source * v->shards;
+    mw_stage_order *order = &mw_rules_of(r->batch, s)->stage_orders[r->chain][r->stage][place];
+    uint32_t parts = count_parts(v, r);
+    if (parts > 1) r = gather(s, order, r, parts);
     if (!r) return;
     mw_sequencer_push(&order->sequence, &r->order);
     while ((r = (mw_run *)mw_sequencer_pop(&order->sequence))) run_one(s, r);
@@ -324,8 +408,7 @@ int mw_run_route(void *host, mw_view *v, uint32_t row, uint32_t channel)
     uint32_t chain = g->source_count + channel;
     if (channel >= g->channel_count) return 0;
     const mw_chain *c = &g->chains[chain];
-    if (rules->version->shards == 1 || c->count == 0) return 0;
-    if (!c->stages[0].by_count && !c->stages[0].by_function) return 0;
+    if (rules->version->shards == 1 || !is_routed_to(c)) return 0;
     if (c->stages[0].by_function) {
         uint32_t at = v->row, given = v->given;
         v->row = row, v->given = row + 1;
@@ -333,8 +416,13 @@ int mw_run_route(void *host, mw_view *v, uint32_t row, uint32_t channel)
         v->row = at, v->given = given;
     }
     if (v->events[row].dead) return 1; /* its key could not be had: it is a dead letter */
+    unsigned owner = mw_prepare_owner(rules, chain, 0, row);
+    if (rules->in_order) {
+        keep_routed(rules, chain, owner, &v->events[row]);
+        return 1;
+    }
     mw_run *r = new_run(rules->shard, v->batch, chain, 0, 0, 1);
     r->events[r->count++] = v->events[row];
-    send_run(rules->shard, mw_prepare_owner(rules, chain, 0, row), r);
+    send_run(rules->shard, owner, r);
     return 1;
 }

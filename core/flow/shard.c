@@ -191,7 +191,7 @@ static void on_order(mw_shard *s, mw_message m)
         if (s->watermark_ns != INT64_MAX) s->watermark_ns = (int64_t)(intptr_t)m.body;
         break;
     case MW_MSG_FLUSH:
-        mw_time_flush(s, (int)m.target);
+        mw_time_flush(s, (int)m.target, (int64_t)(intptr_t)m.body);
         break;
     case MW_MSG_HURRY:
         for (mw_sink_host *h = s->sinks; h; h = h->next)

@@ -232,10 +232,15 @@ static void swap_sinks(mw_shard *s, const mw_version *before, mw_version *v)
 static void begin_stages(mw_rules *r)
 {
     const mw_version *v = r->version;
-    for (uint32_t i = 0; i < v->graph.source_count; i++)
-        for (uint32_t j = 0; j < v->graph.chains[i].count; j++)
-            for (unsigned home = 0; home < v->shards; home++)
-                r->stage_orders[i][j][home].sequence.next = v->first[i * v->shards + home];
+    uint32_t sources = v->graph.source_count, shards = v->shards;
+    for (uint32_t i = 0; i < v->graph.chain_count; i++)
+        for (uint32_t j = 0; j < v->graph.chains[i].count; j++) {
+            mw_stage_order *orders = r->stage_orders[i][j];
+            for (uint32_t n = 0; i < sources && n < shards; n++)
+                orders[n].sequence.next = v->first[i * shards + n];
+            for (uint32_t n = 0; i >= sources && n < sources * shards; n++)
+                orders[n].sequence.next = v->first[n];
+        }
 }
 
 /* Those that take nobody's place begin; the others when that one is closed. */

@@ -260,11 +260,26 @@ static void on_tick(uv_timer_t *timer)
     if (mw_time_is_due(s)) tick(clock);
 }
 
-void mw_time_flush(mw_shard *s, int windows)
+int64_t mw_time_at_end(const mw_flow *f)
+{
+    int64_t latest = INT64_MIN;
+    for (unsigned i = 0; i < f->shards; i++)
+        for (uint32_t k = 0; k < f->shard[i].progress_count; k++) {
+            const mw_progress *p = f->shard[i].progress[k];
+            int64_t high = atomic_load(&p->high_ns);
+            if (!p->arrival && high != INT64_MIN && high - p->lateness_ns > latest)
+                latest = high - p->lateness_ns;
+        }
+    return latest;
+}
+
+void mw_time_flush(mw_shard *s, int windows, int64_t final_ns)
 {
     s->is_flushing = 1;
     if (!windows || !clock_of(s)) return;
     s->kept_watermark_ns = s->watermark_ns;
+    s->version->rules[s->index].view.final_ns =
+        final_ns > s->watermark_ns ? final_ns : s->watermark_ns;
     s->watermark_ns = s->version->rules[s->index].view.watermark_ns = INT64_MAX;
 }
 

@@ -32,6 +32,11 @@ void mw_view_attach(mw_view *v, uint32_t index, mw_keeper *k)
     u->parts = k->kind == MW_KEEPS_WINDOW ? mw_window_key_parts(k->window) : 1;
 }
 
+void mw_view_key_parts(mw_view *v, uint32_t index, uint32_t parts)
+{
+    v->uses[index].parts = parts;
+}
+
 mw_value *mw_view_given(mw_view *v, uint32_t n)
 {
     if (n >= v->given_room) {
@@ -246,8 +251,8 @@ int mw_view_record_set(mw_view *v, uint32_t index, const char *name, uint32_t le
     mw_key key;
     int fault = given_key(v, index, &key);
     if (!fault)
-        mw_records_set(use_of(v, index)->keeper->records, &key, name, len, mw_view_given(v, 1),
-                       now_of(v));
+        mw_records_set(use_of(v, index)->keeper->records, &key, name, len,
+                       mw_view_given(v, use_of(v, index)->parts), now_of(v));
     return fault;
 }
 
@@ -315,10 +320,16 @@ int mw_view_timer_set(mw_view *v, uint32_t index, double after_ns, double at_s)
     return 0;
 }
 
+/* How far time has come, for what stays when all ends. */
+static int64_t reached(const mw_view *v)
+{
+    return v->watermark_ns == INT64_MAX ? v->final_ns : v->watermark_ns;
+}
+
 int mw_view_timer_beat(mw_view *v, uint32_t index, double period_ns)
 {
     int clock = mw_timers_by_clock(use_of(v, index)->keeper->timers);
-    int64_t now = clock ? v->clock_ns : v->watermark_ns, period = (int64_t)period_ns;
+    int64_t now = clock ? v->clock_ns : reached(v), period = (int64_t)period_ns;
     if (now < v->now_ns) now = v->now_ns;
     return mw_view_timer_set(v, index, -1, (double)(now / period + 1) * period_ns / 1e9);
 }
@@ -350,8 +361,9 @@ void mw_view_time(mw_view *v, int64_t watermark_ns, int by_row, int64_t others_n
 static int64_t due_of(const mw_view *v, const mw_use *u)
 {
     if (!u->keeper) return INT64_MAX;
-    if (v->watermark_ns == INT64_MAX && u->keeper->kind != MW_KEEPS_WINDOW) return INT64_MAX;
-    return mw_keeper_due(u->keeper);
+    int64_t due = mw_keeper_due(u->keeper);
+    int stays = v->watermark_ns == INT64_MAX && u->keeper->kind != MW_KEEPS_WINDOW;
+    return stays && due > v->final_ns ? INT64_MAX : due;
 }
 
 int64_t mw_view_due(const mw_view *v)
@@ -400,12 +412,12 @@ static int go_on(mw_view *v, uint32_t index)
 {
     mw_keeper *k = v->uses[index].keeper;
     if (k->kind == MW_KEEPS_RECORDS) {
-        mw_records_expire(k->records, v->watermark_ns, 1000);
+        mw_records_expire(k->records, reached(v), 1000);
         return 0;
     }
     if (k->kind == MW_KEEPS_TIMERS) {
         int clock = mw_timers_by_clock(k->timers);
-        uint32_t id = mw_timers_fire(k->timers, clock ? v->clock_ns : v->watermark_ns);
+        uint32_t id = mw_timers_fire(k->timers, clock ? v->clock_ns : reached(v));
         if (!id) return 0;
         show_entry_key(v, mw_timers_entries(k->timers), id);
         v->now_ns = mw_timers_at(k->timers, id, &v->found);

@@ -38,6 +38,8 @@ void mw_view_use(mw_view *v, uint32_t index, uint32_t part, int32_t path);
 /* By C: which keeper it is. */
 void mw_view_attach(mw_view *v, uint32_t index, mw_keeper *k);
 
+/* How many parts the keys of a state have from now on; they begin with one. */
+void mw_view_key_parts(mw_view *v, uint32_t index, uint32_t parts);
 /* The n-th value that the next call with `given` set works with. */
 mw_value *mw_view_given(mw_view *v, uint32_t n);
 

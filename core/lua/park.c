@@ -178,6 +178,7 @@ void mw_frame_free(mw_frame *f)
     free(f->events);
     free(f->slots);
     mw_buffer_close(&f->lines);
+    mw_buffer_close(&f->routed);
     free(f);
 }
 

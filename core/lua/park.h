@@ -17,11 +17,12 @@ struct mw_frame {
     mw_event *events;
     mw_value *slots;
     uint32_t generation, count, given, stride, slots_room, events_room;
-    uint32_t open;   /* rows that wait, for an answer or for their turn */
-    mw_buffer lines; /* mw_send of rows that are done, where they leave together */
+    uint32_t open;    /* rows that wait, for an answer or for their turn */
+    mw_buffer lines;  /* mw_send of rows that are done, where they leave together */
+    mw_buffer routed; /* what they sent to channels, likewise; the host's */
     /* what is to be done with it */
     uint32_t chain, stage;
-    int ordered;
+    int ordered, in_order;
     void *run;
 };
 

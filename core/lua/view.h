@@ -111,7 +111,9 @@ typedef struct mw_view {
     mw_buffer key_bytes;
     int by_row;
     int64_t watermark_ns, others_ns, clock_ns, now_ns;
-    mw_frame *frame;                  /* of the run, where something of it waits */
+    int64_t final_ns; /* where time has ended, when the watermark is INT64_MAX: windows all close,
+                       * timers stay that are later */
+    mw_frame *frame;  /* of the run, where something of it waits */
     mw_parked *asking, *held, *taken; /* taken: whose answer v->reply is */
     uint32_t generations;
     uint64_t alone_key; /* of the row that runs alone */

@@ -9,6 +9,7 @@ local type, error, tostring, tonumber = type, error, tostring, tonumber
 
 ffi.cdef [[
 void mw_view_use(mw_view *v, uint32_t index, uint32_t part, int32_t path);
+void mw_view_key_parts(mw_view *v, uint32_t index, uint32_t parts);
 mw_value *mw_view_given(mw_view *v, uint32_t n);
 int mw_view_add(mw_view *v, uint32_t index, uint32_t row, int given);
 int mw_view_get(mw_view *v, uint32_t index);

@@ -12,7 +12,7 @@ local M = {}
 
 local KNOWN = { "by", "steps", "within", "without" }
 
---- The key of an event as one value.
+--- The key of an event: a value, or a list of them.
 function M.key(e, fields)
   if #fields == 1 then
     local v = keep.field(e, fields[1])
@@ -20,9 +20,9 @@ function M.key(e, fields)
   end
   local parts = {}
   for i, field in ipairs(fields) do
-    parts[i] = tostring(keep.field(e, field))
+    parts[i] = keep.field(e, field)
   end
-  return table.concat(parts, "\31")
+  return parts
 end
 
 --- Adds `mw.sequence`.

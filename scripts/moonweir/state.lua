@@ -6,6 +6,7 @@ local core = require "moonweir.core"
 local options = require "moonweir.options"
 local keep = require "moonweir.keep"
 local event = require "moonweir.event"
+local encode = require "moonweir.encode"
 local C, ffi, R = core.C, core.ffi, core.view()
 local type, error, pairs = type, error, pairs
 
@@ -37,6 +38,27 @@ function M.open(mw, kit)
     local declared = kit.keep("state", name, { ttl = resolved.ttl }, 3)
     local index = declared.index
 
+    --- How many parts the key has that C was told last.
+    local parts = 1
+
+    --- Gives C a key: one value, or a list of them.
+    local function give(key)
+      local n = 1
+      if type(key) == "table" and key ~= encode.null then
+        n = #key
+        if n < 1 or n > 15 then error(what .. ": a key has 1 to 15 parts, not " .. n, 3) end
+        for i = 1, n do
+          keep.give(i - 1, key[i])
+        end
+      else
+        keep.give(0, key)
+      end
+      if n ~= parts then
+        parts = n
+        C.mw_view_key_parts(R, index, n)
+      end
+    end
+
     local function check(status, level)
       if status > 0 then keep.fault(status, what, nil, level + 1) end
     end
@@ -54,7 +76,7 @@ function M.open(mw, kit)
     local methods = {}
 
     function methods.get(_, key, field)
-      keep.give(0, key)
+      give(key)
       if field ~= nil then
         name_of(field, 2)
         local status = C.mw_view_record_read(R, index, field, #field)
@@ -83,11 +105,11 @@ function M.open(mw, kit)
       for k in pairs(record) do
         name_of(k, 2)
       end
-      keep.give(0, key)
+      give(key)
       check(C.mw_view_record_clear(R, index), 2)
       for k, v in pairs(record) do
-        keep.give(0, key)
-        keep.give(1, v)
+        give(key)
+        keep.give(parts, v)
         C.mw_view_record_set(R, index, k, #k)
       end
       if how then methods.live(nil, key, how.ttl) end
@@ -95,8 +117,8 @@ function M.open(mw, kit)
 
     function methods.put(_, key, field, value, how)
       name_of(field, 2)
-      keep.give(0, key)
-      keep.give(1, value)
+      give(key)
+      keep.give(parts, value)
       local status = C.mw_view_record_set(R, index, field, #field)
       if status == keep.ELSEWHERE then
         if how then check(status, 2) end -- a time to live does not travel: nothing is changed
@@ -111,7 +133,7 @@ function M.open(mw, kit)
       name_of(field, 2)
       if by == nil then by = 1 end
       if type(by) ~= "number" then error("increment adds a number, not a " .. type(by), 2) end
-      keep.give(0, key)
+      give(key)
       local status = C.mw_view_record_increment(R, index, field, #field, by)
       if status == keep.ELSEWHERE then
         if how then check(status, 2) end
@@ -130,7 +152,7 @@ function M.open(mw, kit)
 
     --- Whether the key lives on this shard: only then is reading and writing one step.
     function methods.is_here(_, key)
-      keep.give(0, key)
+      give(key)
       local status = C.mw_view_record_read(R, index, "", 0)
       if status < 0 and status ~= FAR then check(-1 - status, 2) end
       return status ~= FAR
@@ -163,7 +185,7 @@ function M.open(mw, kit)
     end
 
     function methods.delete(_, key)
-      keep.give(0, key)
+      give(key)
       local status = C.mw_view_record_delete(R, index)
       if status == FAR then
         local deleted = keep.far(index, keep.RECORD_DELETE, 1)
@@ -176,7 +198,7 @@ function M.open(mw, kit)
     function methods.live(_, key, ttl)
       local ns, expected = options.duration(ttl)
       if not ns then error(what .. ": 'ttl' must be " .. expected, 2) end
-      keep.give(0, key)
+      give(key)
       check(C.mw_view_record_live(R, index, ns), 2)
     end
 

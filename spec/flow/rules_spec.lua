@@ -10,7 +10,7 @@ local function run(lines, body, arguments)
   )
   local flow = [[
     local mw = require "moonweir"
-    local input = mw.source.file("input", { path = "in.ndjson" })
+    local input = mw.source.file("input", { path = "in.ndjson", block = "8KiB" })
     local out = mw.sink.file("out", { path = "out.ndjson" })
   ]] .. body
   local code, _, err =
@@ -333,6 +333,55 @@ describe("a channel", function()
       assert.equal(600, most[b])
     end
   end)
+
+  for _, shape in ipairs {
+    { "a rule without a key", "", "" },
+    { "a rule of another key", "by = 'a'", "" },
+    { "rules of two keys", "by = 'a'", "mw.rule('q', { from = input, by = 'd' }, function(e) if e.n % 2 == 1 then c:send(e) end end)" },
+    { "rules that wait", "by = 'a'", "", "if seen:increment(e.d, 'n') > 0 then end" },
+  } do
+    it("gets what " .. shape[1] .. " sends in the order of its source", function()
+      local lines = {}
+      for i = 1, 12000 do
+        lines[i] = ('{"n":%d,"a":%d,"b":%d,"d":%d}'):format(
+          i,
+          math.random(7),
+          math.random(50),
+          math.random(9)
+        )
+      end
+      local both = shape[3] ~= ""
+      local r = run(
+        lines,
+        ([[
+        local c = mw.channel("c")
+        local seen = mw.state "seen"
+        mw.rule("r", { from = input, %s }, function(e) %s if not %s or e.n %% 2 == 0 then c:send(e) end end)
+        %s
+        mw.rule("s", { from = c, by = "b" }, function(e)
+          local last = seen:get(e.b, "last") or 0
+          seen:put(e.b, "last", e.n)
+          out:send { b = e.b, n = e.n, last = last }
+        end)
+      ]]):format(shape[2], shape[4] or "", tostring(both), shape[3]),
+        { "--state", "state", "--shards", "4" }
+      )
+      assert.equal(0, r.code, r.err)
+      local count, latest = 0, {}
+      local all = {}
+      for line in r.text:gmatch "[^\n]+" do
+        local e = s.json.decode(line)
+        assert(e.last < e.n, "event " .. e.n .. " came after " .. e.last)
+        count = count + 1
+        all[e.n] = true
+        latest[e.b] = math.max(latest[e.b] or 0, e.n)
+      end
+      assert.equal(12000, count)
+      for n = 1, 12000 do
+        assert(all[n], "event " .. n)
+      end
+    end)
+  end
 
   it("that feeds itself without end costs a dead letter, not the router", function()
     local r = run(
