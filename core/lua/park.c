@@ -33,7 +33,8 @@ static void show(mw_view *v, const mw_answer *answer, const char *error)
 
 int mw_view_cached(mw_view *v, uint32_t store, const char *key, size_t len)
 {
-    const mw_answer *answer = v->cached && v->given ? v->cached(v->host, store, key, len) : NULL;
+    const mw_answer *answer =
+        v->ask && v->cached && v->given ? v->cached(v->host, store, key, len) : NULL;
     if (answer) show(v, answer, NULL);
     return answer != NULL;
 }

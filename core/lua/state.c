@@ -1,4 +1,5 @@
 /* state.c: see state.h. */
+#include "lua/digest.h"
 #include "lua/state.h"
 #include "lua/budget.h"
 #include "lua/embedded.h"
@@ -214,6 +215,7 @@ static void push_host(lua_State *L, mw_files *files)
     lua_pushcfunction(L, read_module);
     lua_setfield(L, -2, "read_module");
     mw_rows_open(L);
+    mw_digest_open(L);
 }
 
 mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, mw_files *files,

@@ -12,11 +12,13 @@ function M.by(name, options)
   local fields = type(options.by) == "table" and options.by or { options.by }
   local dedup = {}
   function dedup.first(_, e)
-    local parts = {}
-    for i, field in ipairs(fields) do
-      parts[i] = tostring(e[field])
+    local key = e[fields[1]]
+    if #fields > 1 then
+      key = {}
+      for i, field in ipairs(fields) do
+        key[i] = e[field]
+      end
     end
-    local key = #parts == 1 and e[fields[1]] or table.concat(parts, "\31")
     return seen:compare_and_set(key, "at", nil, mw.now())
   end
   return dedup

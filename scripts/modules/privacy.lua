@@ -3,6 +3,10 @@
 ---   local privacy = require "moonweir.privacy"
 ---   e.card = privacy.card(e.card)      -- "************4242"
 ---   e.email = privacy.email(e.email)   -- "j***@example.org"
+---   local pseudonym = privacy.pseudonyms(mw.env.PSEUDONYM_KEY)
+---   e.user = pseudonym(e.user)         -- "9f86d081884c7d659a2feaa0c55ad015"
+local mw = require "moonweir"
+
 local M = {}
 
 --- All but the last `show` (4) characters.
@@ -28,6 +32,16 @@ function M.ip(address)
   if head then return head .. "0" end
   head = text:match "^(%x*:%x*:%x*):"
   return head and head .. "::" or "***"
+end
+
+--- A function that gives pseudonyms: the first half of the HMAC-SHA-256 of a value under a secret
+--- key, as 32 hexadecimal digits. The same for the same value as long as the key is; without it
+--- nobody can tell whose it is, nor try all card numbers.
+function M.pseudonyms(key)
+  if type(key) ~= "string" or #key < 16 then
+    error("pseudonyms want a secret key of at least 16 characters", 2)
+  end
+  return function(value) return mw.digest(tostring(value), key):sub(1, 32) end
 end
 
 --- Replaces the fields that are named by functions: privacy.apply(e, { card = privacy.card }).

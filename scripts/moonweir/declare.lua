@@ -469,7 +469,7 @@ function M.new(kinds, env, host)
     return (event.decode_text(ffi.string(R.out.bytes, R.out.len)))
   end
 
-  outside.open(mw, env)
+  outside.open(mw, env, host)
   mw.version = M.version
 
   local sorts = {
@@ -487,6 +487,7 @@ function M.new(kinds, env, host)
     "duration",
     "share",
     "rows",
+    "digest",
     "reply",
     "meta",
     "decode",

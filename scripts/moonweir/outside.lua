@@ -8,9 +8,19 @@ core.ffi.cdef "void mw_log(int level, const char *where, const char *format, ...
 
 local M = {}
 
---- Adds `mw.log` and `mw.env`.
+--- Adds `mw.log`, `mw.env` and `mw.digest`.
 ---@param env table<string, string>
-function M.open(mw, env)
+---@param host { digest: function }
+function M.open(mw, env, host)
+  --- The SHA-256 of a text as 64 hexadecimal digits; with a key its HMAC.
+  function mw.digest(text, key)
+    if type(text) ~= "string" then error("mw.digest wants a text, not a " .. type(text), 2) end
+    if key ~= nil and type(key) ~= "string" then
+      error("mw.digest: the key is a text, not a " .. type(key), 2)
+    end
+    return (host.digest(text, key))
+  end
+
   local levels = { debug = 0, info = 1, warn = 2, error = 3 }
   local function log(level, message, fields)
     local text = tostring(message)

@@ -32,7 +32,7 @@ local flow_path, environment_variables, kinds
 
 --- C's: the text of a file (nil and why not), source text with a budget put in, the text of a
 --- module that comes with the router, and the rows of a text in a format.
-local read_file, add_budget, read_module, read_rows
+local read_file, add_budget, read_module, read_rows, digest
 
 --- What a file's text is compiled to, by path: a function that gives the file's function anew.
 local compiled = {}
@@ -59,9 +59,10 @@ end
 --- everything anew.
 local function declare_all()
   local folder = flow_path:match "^(.*/)[^/]*$" or ""
-  local host = { rows = read_rows }
+  local host = { rows = read_rows, digest = digest }
   function host.read_file(path)
-    return read_file(path:sub(1, 1) == "/" and path or folder .. path)
+    if path:sub(1, 1) ~= "/" then path = folder .. path end
+    return read_file(path)
   end
   local mw, d = declare.new(kinds, environment_variables, host)
   local environment = sandbox.environment(mw, function(name, flow_env)
@@ -96,11 +97,11 @@ local function declare_all()
 end
 
 --- Loads a flow. `kinds_text` is JSON; errors are raised as text that begins with file:line.
----@param host { read_file: function, add_budget: function, read_module: function, rows: function }
+---@param host table what it uses of C: read_file, add_budget, read_module, rows, digest
 ---@return string graph as JSON
 function M.load(path, kinds_text, env, version, host)
   read_file, add_budget = host.read_file, host.add_budget
-  read_module, read_rows = host.read_module, host.rows
+  read_module, read_rows, digest = host.read_module, host.rows, host.digest
   declare.version = version
   flow_path, environment_variables = path, env
   kinds = assert(event.decode_text(kinds_text))

@@ -1,10 +1,11 @@
 --- Lookup tables: `mw.table(name, { file, key, format })`: the rows of a csv or ndjson file by one
---- of
---- their fields. The file is one of the flow's: a change to it is a reload, tested and swapped like
---- any.
+--- of their fields. The file is one of the flow's: a change to it is a reload, tested and swapped
+--- like any. `{ source, key }`: the latest row of each key that a source gave, kept like a state.
+--- `{ url, prefix, cache, … }`: records in Redis, read only, cached as long as they do not change.
 local event = require "moonweir.event"
 local options = require "moonweir.options"
-local error, tostring, ipairs = error, tostring, ipairs
+local keep = require "moonweir.keep"
+local type, error, tostring, ipairs, pairs = type, error, tostring, ipairs, pairs
 
 local M = {}
 
@@ -56,10 +57,50 @@ function M.open(mw, kit, host)
     return rows, format == "csv" and 1 or 0
   end
 
+  --- What a source tells is a state, set by a rule of its own.
+  local function of_source(name, what, given)
+    options.only(what, given, { "source", "key" }, 3)
+    local key = given.key
+    if type(key) ~= "string" then
+      error(what .. ": 'key' is the field that rows are looked up by", 3)
+    end
+    local rows = mw.state("table." .. name)
+    mw.rule("table." .. name, { from = given.source, by = key }, function(e)
+      local row, of = event.decode(e), keep.field(e, key)
+      if of == nil then error(what .. ": the row has no '" .. key .. "'", 0) end
+      rows:set(of, row)
+    end)
+    return kit.handle_of("table", name, 0, {
+      get = function(_, of)
+        if of == nil then return nil end
+        return rows:get(of)
+      end,
+    })
+  end
+
+  --- What Redis has is a shared state that is only read.
+  local function of_redis(name, given)
+    local more = {}
+    for k, v in pairs(given) do
+      more[k] = v
+    end
+    more.cache = more.cache or "16MiB"
+    local records = mw.shared(name, more)
+    return kit.handle_of("table", name, 0, {
+      get = function(_, of)
+        if of == nil then return nil end
+        return records:get(of)
+      end,
+    })
+  end
+
   function mw.table(name, given)
     kit.name_of("table", name, 2)
     local what = "table '" .. name .. "'"
-    local resolved = options.check(what, kit.table_of(what, given, 2), OPTIONS, 2)
+    given = kit.table_of(what, given, 2)
+    if given.source ~= nil then return of_source(name, what, given) end
+    if given.url ~= nil then return of_redis(name, given) end
+    local resolved = options.check(what, given, OPTIONS, 2)
     local rows, above = kit.rows(what, resolved.file, resolved.format, 2)
     local by_key, count = {}, 0
     for i, row in ipairs(rows) do

@@ -1,7 +1,9 @@
 /* window.c: adding to a window and reading it (count and sum over sliding minutes of six panes, the
  * key a text in the event's bytes), batch by batch as a run does it, without the Lua around it.
- * window KEYS ROUNDS Prints nanoseconds an event, then bytes a key. With "checkpoint": milliseconds
- * to hand all keys over, the longest step of that, and the same for one key in a hundred. */
+ * window KEYS ROUNDS [tumbling] prints nanoseconds an event, bytes a key as counted and as
+ * resident, and microseconds of the slowest batch in a thousand, while keys are added and when all
+ * are there. With "checkpoint": milliseconds to hand all keys over, the longest step of that, and
+ * the same for one key in a hundred. */
 #include "lua/keep.h"
 
 #include <stdio.h>
@@ -42,6 +44,37 @@ static void fill(mw_view *v, mw_event *events, int in_order, uint32_t from)
     }
 }
 
+/* ---- times of batches ---- */
+
+enum { TIMES = 1 << 20 };
+static float times[TIMES];
+static uint32_t time_count;
+
+static int by_size(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Microseconds of the slowest batch in a thousand of those that were noted. */
+static double slowest(void)
+{
+    uint32_t n = time_count;
+    time_count = 0;
+    if (!n) return 0;
+    qsort(times, n, sizeof *times, by_size);
+    return times[n - 1 - n / 1000] * 1e6;
+}
+
+static long resident(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fscanf(f, "%*s %ld", &pages) != 1) pages = 0;
+    if (f) fclose(f);
+    return pages * 4096;
+}
+
 static double run(mw_view *v, mw_batch *b, mw_event *events, long rounds, int in_order, double *sum)
 {
     double spent = 0;
@@ -54,7 +87,9 @@ static double run(mw_view *v, mw_batch *b, mw_event *events, long rounds, int in
             mw_view_add(v, 0, row, 0);
             *sum += v->numbers[0] + v->numbers[1];
         }
-        spent += now() - began;
+        double took = now() - began;
+        spent += took;
+        if (time_count < TIMES) times[time_count++] = (float)took;
     }
     return spent / ((double)rounds * BATCH) * 1e9;
 }
@@ -107,7 +142,9 @@ int main(int argc, char **argv)
     mw_view_attach(&v, 0, k);
     mw_batch *b = mw_batch_new(64);
     mw_event *events = calloc(BATCH, sizeof *events);
+    long before = resident();
     run(&v, b, events, key_count / BATCH + 1, 1, &sum); /* every key is there */
+    double growing = slowest();
     if (saves) {
         double whole, longest, few, step;
         checkpoint(mw_keeper_entries(k), &whole, &longest);
@@ -117,7 +154,8 @@ int main(int argc, char **argv)
         return 0;
     }
     double ns = run(&v, b, events, rounds, 0, &sum);
-    printf("%.1f %.1f %g\n", ns, (double)mw_entries_bytes(mw_keeper_entries(k)) / key_count,
-           sum > 0 ? 1.0 : 0.0);
+    printf("%.1f %.1f %.1f %.0f %.0f %g\n", ns,
+           (double)mw_entries_bytes(mw_keeper_entries(k)) / key_count,
+           (double)(resident() - before) / key_count, growing, slowest(), sum > 0 ? 1.0 : 0.0);
     return 0;
 }

@@ -233,6 +233,77 @@ describe("the module", function()
   )
 
   it(
+    "privacy gives pseudonyms that only the key explains",
+    function()
+      passes [[
+      local privacy = require "moonweir.privacy"
+      local pseudonym = privacy.pseudonyms "0123456789abcdef-secret"
+      mw.rule("r", { from = input }, function(e)
+        privacy.apply(e, { user = pseudonym, n = pseudonym })
+        out:send(e, { plain = mw.digest "abc", keyed = mw.digest("what do ya want for nothing?", "Jefe") })
+      end)
+      mw.test("t", function(t)
+        t:push(input, { user = "jane", n = 12 })
+        t:push(input, { user = "jane", n = 13 })
+        local sent = t:sent(out)
+        assert(sent[1].user == sent[2].user and sent[1].n ~= sent[2].n and #sent[1].user == 32)
+        assert(sent[1].plain == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        assert(sent[1].keyed == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+        assert(not pcall(privacy.pseudonyms, "short"))
+      end)
+    ]]
+    end
+  )
+
+  it(
+    "enrich adds what a table knows",
+    function()
+      passes(
+        [[
+      local enrich = require "moonweir.enrich"
+      local merchants = mw.table("merchants", { file = "m.csv", key = "id" })
+      local add = enrich.from(merchants, "merchant", { country = "country", risk = "class" }, { class = "9" })
+      mw.rule("r", { from = input }, function(e)
+        local row = add(e)
+        out:send(e, { found = row ~= nil and row.id ~= nil })
+      end)
+      mw.test("t", function(t)
+        t:push(input, { merchant = "m1" })
+        t:push(input, { merchant = "m2" })
+        t:push(input, { none = 1 })
+        t:expect(out, { { merchant = "m1", country = "FR", risk = "3", found = true }, { merchant = "m2", risk = "9", found = false }, { none = 1, found = false } })
+      end)
+    ]],
+        { ["m.csv"] = "id,country,class\nm1,FR,3\n" }
+      )
+    end
+  )
+
+  it(
+    "a table is kept up to date by a source, and by Redis",
+    function()
+      passes [[
+      local rates = mw.table("rates", { source = other, key = "currency" })
+      local people = mw.table("people", { url = "redis://127.0.0.1", on_failure = "default" })
+      mw.rule("r", { from = input }, function(e)
+        local rate = rates:get(e.currency)
+        out:send { eur = rate and e.amount * rate.rate, nobody = people:get(e.currency) == nil }
+      end)
+      mw.test("t", function(t)
+        t:push(input, { currency = "USD", amount = 10 })
+        t:push(other, { currency = "USD", rate = 0.5 })
+        t:push(input, { currency = "USD", amount = 10 })
+        t:push(other, { currency = "USD", rate = 0.25 })
+        t:push(input, { currency = "USD", amount = 10 })
+        t:push(other, { rate = 1 })
+        t:expect(out, { { nobody = true }, { eur = 5 }, { eur = 2.5 } })
+        t:expect_dead(1, "the row has no 'currency'")
+      end)
+    ]]
+    end
+  )
+
+  it(
     "alerts says a thing once",
     function()
       passes [[

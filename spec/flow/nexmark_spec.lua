@@ -65,8 +65,8 @@ local function answers(folder, name, fields, key)
   for _, e in ipairs(s.events(folder .. "/" .. name .. ".ndjson")) do
     local parts = {}
     for i, field in ipairs(fields) do
-      local name, scale = field:match "^(%w+)%*?(%d*)$"
-      local v = e[name]
+      local of, scale = field:match "^(%w+)%*?(%d*)$"
+      local v = e[of]
       if scale ~= "" then v = math.floor(v * tonumber(scale) + 0.5) end
       if type(v) == "table" then
         table.sort(v)

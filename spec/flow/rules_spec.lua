@@ -58,13 +58,10 @@ describe("an event in a rule", function()
   end)
 
   it("takes the last of duplicate keys, whatever came before", function()
-    local r = run(
-      {
-        '{"a":1,"a":2,"o":{"x":1,"y":2},"o":{"x":3}}',
-        '{"a":1,"a":2,"o":{"x":1,"y":2},"o":{"x":3}}',
-      },
-      rule "out:send { a = e.a, x = e.o.x, y = e.o.y == nil }"
-    )
+    local r = run({
+      '{"a":1,"a":2,"o":{"x":1,"y":2},"o":{"x":3}}',
+      '{"a":1,"a":2,"o":{"x":1,"y":2},"o":{"x":3}}',
+    }, rule "out:send { a = e.a, x = e.o.x, y = e.o.y == nil }")
     assert.equal(('{"a":2,"x":3,"y":true}\n'):rep(2), r.text, r.err)
   end)
 
@@ -77,12 +74,9 @@ describe("an event in a rule", function()
   end)
 
   it("leaves byte for byte as it came, but for what was assigned", function()
-    local r = run(
-      {
-        [[{ "z" : 1.50 , "a":[ ] , "big":123456789012345678901234567890, "e":"\u00e9" , "n":null }]],
-      },
-      rule [[e.a2 = "new"; e.n = 5; e.z = nil; out:send(e)]]
-    )
+    local r = run({
+      [[{ "z" : 1.50 , "a":[ ] , "big":123456789012345678901234567890, "e":"\u00e9" , "n":null }]],
+    }, rule [[e.a2 = "new"; e.n = 5; e.z = nil; out:send(e)]])
     assert.equal(
       [[{ "a":[ ] , "big":123456789012345678901234567890, "e":"\u00e9" , "n":5 ,"a2":"new"}]]
         .. "\n",
@@ -198,7 +192,8 @@ describe("a rule", function()
       lines[i] = '{"n":1}'
     end
     lines[765432] = '{"n":"x"}'
-    local r = run(lines, rule "if e.n > 0 then out:send(e) end", { "--state", "state", "--shards", "2" })
+    local r =
+      run(lines, rule "if e.n > 0 then out:send(e) end", { "--state", "state", "--shards", "2" })
     assert.equal(1, #r.dead)
     assert.equal(8 * 765431, r.dead[1].position)
     assert.equal(8 * 999999, #r.text)
@@ -337,7 +332,11 @@ describe("a channel", function()
   for _, shape in ipairs {
     { "a rule without a key", "", "" },
     { "a rule of another key", "by = 'a'", "" },
-    { "rules of two keys", "by = 'a'", "mw.rule('q', { from = input, by = 'd' }, function(e) if e.n % 2 == 1 then c:send(e) end end)" },
+    {
+      "rules of two keys",
+      "by = 'a'",
+      "mw.rule('q', { from = input, by = 'd' }, function(e) if e.n % 2 == 1 then c:send(e) end end)",
+    },
     { "rules that wait", "by = 'a'", "", "if seen:increment(e.d, 'n') > 0 then end" },
   } do
     it("gets what " .. shape[1] .. " sends in the order of its source", function()
