@@ -53,6 +53,13 @@ enum mw_far_operation {
     MW_FAR_RECORD_SET,
     MW_FAR_RECORD_INCREMENT,
     MW_FAR_RECORD_DELETE,
+    MW_FAR_RECORD_REPLACE, /* by the fields of an object */
+    MW_FAR_RECORD_COMPARE, /* sets a field to the second value, if it is the first */
+    MW_FAR_RECORD_PUSH,    /* appends to a list, of which the last `by` stay (0: all); the list */
+    MW_FAR_RECORD_LIVE,    /* nothing but a time to live */
+    MW_FAR_TIMER_AFTER,    /* `by`: nanoseconds from now */
+    MW_FAR_TIMER_AT,       /* `by`: seconds since 1970 */
+    MW_FAR_TIMER_CANCEL,
 };
 
 /* A call on its way to the key's shard and back. Everything is its own. */
@@ -67,15 +74,15 @@ struct mw_far {
     mw_kept *values; /* inputs of a window; the value of a field */
     uint32_t value_count;
     double by;
-    int64_t at_ns;
+    int64_t at_ns, ttl_ns; /* ttl_ns: of the record from now on; -1: as it is */
     int status;
     mw_buffer answer; /* JSON */
 };
 
 /* Calls an operation on the key of a row, or given, which is not here. The number of the question,
- * as of mw_view_ask. `name` is of a field. */
+ * as of mw_view_ask. `name` is of a field; `ttl_ns` of the record, -1: as it is. */
 uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t row, int given,
-                      const char *name, uint32_t len, double by);
+                      const char *name, uint32_t len, double by, double ttl_ns);
 /* Does it, on the key's shard. */
 void mw_far_do(mw_far *f, mw_keeper *k, int64_t watermark_ns);
 void mw_far_free(mw_far *f);

@@ -17,6 +17,7 @@ function M.threshold(name, options)
   local above, below, times = options.above, options.below or options.above, options["for"] or 1
   local threshold = {}
   function threshold.look(_, key, value)
+    state:want_here(key)
     local record = state:get(key) or { raised = false, count = 0 }
     local change
     if record.raised then

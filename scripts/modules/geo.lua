@@ -54,6 +54,7 @@ function M.journeys(name, options)
   function journeys.add(_, e)
     local lat, lon, now = e[lat_field], e[lon_field], mw.now()
     if type(lat) ~= "number" or type(lon) ~= "number" then return nil end
+    last:want_here(e[by])
     local before = last:get(e[by])
     last:set(e[by], { lat = lat, lon = lon, at = now })
     if not before then return nil end

@@ -16,6 +16,7 @@ function M.bucket(name, options)
   --- Takes so many tokens (1); false, and nothing is taken, when there are not so many.
   function bucket.take(_, key, tokens)
     tokens = tokens or 1
+    state:want_here(key)
     local now, record = mw.now(), state:get(key)
     local left = record and math.min(burst, record.left + (now - record.at) * rate) or burst
     local good = left >= tokens

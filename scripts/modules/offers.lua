@@ -34,6 +34,7 @@ function M.book(name, options)
 
   --- How often it was shown in the period that its first showing began.
   local function shows(i, key)
+    shown[i]:want_here(key)
     local record, period = shown[i]:get(key), mw.duration(options.offers[i].per or "24h")
     if not record or mw.now() - record.since >= period then return { n = 0, since = mw.now() } end
     return record

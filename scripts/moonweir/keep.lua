@@ -13,7 +13,7 @@ void mw_view_key_parts(mw_view *v, uint32_t index, uint32_t parts);
 mw_value *mw_view_given(mw_view *v, uint32_t n);
 int mw_view_add(mw_view *v, uint32_t index, uint32_t row, int given);
 int mw_view_get(mw_view *v, uint32_t index);
-uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t row, int given, const char *name, uint32_t len, double by);
+uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t row, int given, const char *name, uint32_t len, double by, double ttl_ns);
 int mw_view_correction(mw_view *v, uint32_t index);
 int mw_view_more(mw_view *v, uint32_t index, uint32_t id, double epoch, double pane, uint32_t span, uint32_t aggregate, int json);
 void mw_view_result_key(mw_view *v, uint32_t index);
@@ -94,14 +94,17 @@ end
 --- Operations on keys of another shard, as in core/lua/keep.h.
 M.ADD, M.GET, M.RECORD_GET, M.RECORD_READ, M.RECORD_SET, M.RECORD_INCREMENT, M.RECORD_DELETE =
   0, 1, 2, 3, 4, 5, 6
+M.RECORD_REPLACE, M.RECORD_COMPARE, M.RECORD_PUSH, M.RECORD_LIVE = 7, 8, 9, 10
+M.TIMER_AFTER, M.TIMER_AT, M.TIMER_CANCEL = 11, 12, 13
 --- What a call says whose key is there.
 M.ELSEWHERE = 9
 
---- Calls such an operation, and waits: what it came to, and what came with it.
+--- Calls such an operation, and waits: what it came to, and what came with it. `ttl` in
+--- nanoseconds.
 ---@return integer status, table? answer
-function M.far(index, operation, given, name, by)
+function M.far(index, operation, given, name, by, ttl)
   name = name or ""
-  C.mw_view_call(R, index, operation, R.row, given, name, #name, by or 0)
+  C.mw_view_call(R, index, operation, R.row, given, name, #name, by or 0, ttl or -1)
   park.await()
   local status = R.reply[0].number
   if R.reply_count < 2 then return status, nil end

@@ -8,7 +8,7 @@ local keep = require "moonweir.keep"
 local event = require "moonweir.event"
 local encode = require "moonweir.encode"
 local C, ffi, R = core.C, core.ffi, core.view()
-local type, error, pairs = type, error, pairs
+local type, error, pairs, next = type, error, pairs, next
 
 local M = {}
 
@@ -73,6 +73,25 @@ function M.open(mw, kit)
       return record
     end
 
+    --- Nanoseconds of `{ ttl = … }`; nil where there is none.
+    local function ttl_of(how)
+      if not how or how.ttl == nil then return nil end
+      local ns, expected = options.duration(how.ttl)
+      if not ns then error(what .. ": 'ttl' must be " .. expected, 3) end
+      return ns
+    end
+
+    local function live(key, ttl)
+      if not ttl then return end
+      give(key)
+      local status = C.mw_view_record_live(R, index, ttl)
+      if status == keep.ELSEWHERE then
+        keep.far(index, keep.RECORD_LIVE, 1, nil, nil, ttl)
+      else
+        check(status, 3)
+      end
+    end
+
     local methods = {}
 
     function methods.get(_, key, field)
@@ -105,39 +124,50 @@ function M.open(mw, kit)
       for k in pairs(record) do
         name_of(k, 2)
       end
+      local ttl = ttl_of(how)
       give(key)
-      check(C.mw_view_record_clear(R, index), 2)
+      local status = C.mw_view_record_clear(R, index)
+      if status == keep.ELSEWHERE then
+        if next(record) then
+          keep.give(parts, record)
+        else
+          keep.give(parts, nil)
+        end
+        keep.far(index, keep.RECORD_REPLACE, 1, nil, nil, ttl)
+        return
+      end
+      check(status, 2)
       for k, v in pairs(record) do
         give(key)
         keep.give(parts, v)
         C.mw_view_record_set(R, index, k, #k)
       end
-      if how then methods.live(nil, key, how.ttl) end
+      live(key, ttl)
     end
 
     function methods.put(_, key, field, value, how)
       name_of(field, 2)
+      local ttl = ttl_of(how)
       give(key)
       keep.give(parts, value)
       local status = C.mw_view_record_set(R, index, field, #field)
       if status == keep.ELSEWHERE then
-        if how then check(status, 2) end -- a time to live does not travel: nothing is changed
-        keep.far(index, keep.RECORD_SET, 1, field)
-      else
-        check(status, 2)
+        keep.far(index, keep.RECORD_SET, 1, field, nil, ttl)
+        return
       end
-      if how then methods.live(nil, key, how.ttl) end
+      check(status, 2)
+      live(key, ttl)
     end
 
     function methods.increment(_, key, field, by, how)
       name_of(field, 2)
       if by == nil then by = 1 end
       if type(by) ~= "number" then error("increment adds a number, not a " .. type(by), 2) end
+      local ttl = ttl_of(how)
       give(key)
       local status = C.mw_view_record_increment(R, index, field, #field, by)
       if status == keep.ELSEWHERE then
-        if how then check(status, 2) end
-        local added, answer = keep.far(index, keep.RECORD_INCREMENT, 1, field, by)
+        local added, answer = keep.far(index, keep.RECORD_INCREMENT, 1, field, by, ttl)
         if added == 0 then error(what .. ": the field '" .. field .. "' is no number", 2) end
         return answer[1]
       end
@@ -146,7 +176,7 @@ function M.open(mw, kit)
         check(status, 2)
       end
       local sum = R.key.number
-      if how then methods.live(nil, key, how.ttl) end
+      live(key, ttl)
       return sum
     end
 
@@ -158,23 +188,36 @@ function M.open(mw, kit)
       return status ~= FAR
     end
 
-    local function want_here(key)
-      if not methods.is_here(nil, key) then keep.fault(keep.ELSEWHERE, what, nil, 3) end
+    --- Raises an error where the key lives on another shard: what is read there may have changed
+    --- before it is written.
+    function methods.want_here(_, key)
+      if not methods.is_here(nil, key) then keep.fault(keep.ELSEWHERE, what, nil, 2) end
     end
 
-    --- Sets the record to `after` if its field is `before` now. True: it was.
-    function methods.compare_and_set(_, key, field, before, after)
-      want_here(key)
+    --- Sets the field to `after` if it is `before` now. True: it was.
+    function methods.compare_and_set(_, key, field, before, after, how)
+      name_of(field, 2)
+      local ttl = ttl_of(how)
+      if not methods.is_here(nil, key) then
+        keep.give(parts, before)
+        keep.give(parts + 1, after)
+        return keep.far(index, keep.RECORD_COMPARE, 1, field, nil, ttl) == 1
+      end
       local now = methods.get(nil, key, field)
       if now ~= before then return false end
-      methods.put(nil, key, field, after)
+      methods.put(nil, key, field, after, how)
       return true
     end
 
     --- Appends to the list in a field, of which the last `most` stay.
     function methods.push(_, key, field, value, most)
-      want_here(key)
-      local list = methods.get(nil, key, name_of(field, 2))
+      name_of(field, 2)
+      if not methods.is_here(nil, key) then
+        keep.give(parts, value)
+        local _, answer = keep.far(index, keep.RECORD_PUSH, 1, field, most)
+        return answer[1]
+      end
+      local list = methods.get(nil, key, field)
       if type(list) ~= "table" then list = mw.array {} end
       list[#list + 1] = event.decode(value)
       while most and #list > most do
@@ -195,12 +238,7 @@ function M.open(mw, kit)
       return status == 1
     end
 
-    function methods.live(_, key, ttl)
-      local ns, expected = options.duration(ttl)
-      if not ns then error(what .. ": 'ttl' must be " .. expected, 2) end
-      give(key)
-      check(C.mw_view_record_live(R, index, ns), 2)
-    end
+    function methods.live(_, key, ttl) live(key, ttl_of { ttl = ttl }) end
 
     --- Goes through the records of this shard: `for key, record in state:each() do`.
     function methods.each(_)

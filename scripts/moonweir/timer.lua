@@ -58,7 +58,9 @@ function M.open(mw, kit)
       keep.give(0, key)
       keep.give(1, data)
       local status = C.mw_view_timer_set(R, index, ns, 0)
-      if status ~= 0 then keep.fault(status, what, nil, 2) end
+      if status == keep.ELSEWHERE then
+        keep.far(index, keep.TIMER_AFTER, 1, nil, ns)
+      elseif status ~= 0 then keep.fault(status, what, nil, 2) end
     end
 
     --- At a time in seconds since 1970.
@@ -67,12 +69,18 @@ function M.open(mw, kit)
       keep.give(0, key)
       keep.give(1, data)
       local status = C.mw_view_timer_set(R, index, -1, seconds)
-      if status ~= 0 then keep.fault(status, what, nil, 2) end
+      if status == keep.ELSEWHERE then
+        keep.far(index, keep.TIMER_AT, 1, nil, seconds)
+      elseif status ~= 0 then keep.fault(status, what, nil, 2) end
     end
 
     function methods.cancel(_, key)
       keep.give(0, key)
       local status = C.mw_view_timer_cancel(R, index)
+      if status == -1 - keep.ELSEWHERE then
+        local cancelled = keep.far(index, keep.TIMER_CANCEL, 1)
+        return cancelled == 1
+      end
       if status < 0 then keep.fault(-1 - status, what, nil, 2) end
       return status == 1
     end

@@ -280,10 +280,93 @@ describe("keys of other shards", function()
   end)
 end)
 
+describe("states and timers by keys of other shards", function()
+  after_each(s.clean)
+
+  it("do everything in one step each", function()
+    local lines = {}
+    for i = 1, 3000 do
+      lines[i] = ('{"id":%d,"card":"c%d","shop":"s\\"%d","t":%.3f}'):format(
+        i,
+        math.random(30),
+        math.random(20),
+        i / 1000
+      )
+    end
+    lines[3001] = '{"id":3001,"card":"c1","shop":"s","t":100}'
+    for shards = 1, 3, 2 do
+      local out, dead = run(head ', time = "t", block = "4KiB"' .. [[
+        local st, sets, short, times = mw.state "st", mw.state "sets", mw.state "short", mw.state "times"
+        local soon = mw.timer("soon", function(key, data) out:send { fired = key, data = data, at = mw.now() } end)
+        local never = mw.timer("never", function(key) out:send { never = key } end)
+        mw.rule("r", { from = input, by = "card" }, function(e)
+          if e.shop == "s" then return end
+          local first = st:compare_and_set(e.shop, "by", nil, e.id)
+          local second = not first and st:compare_and_set(e.shop, "by", -1, e.id)
+          local list = st:push(e.shop, "last", { e.id, "x\"y" }, 3)
+          local all = st:push({ e.shop, "all" }, "ids", e.id)
+          sets:set("s" .. e.id, { id = e.id, text = "a\"b\n", list = { 1, "z" }, null = mw.null })
+          local set = sets:get("s" .. e.id)
+          sets:set("s" .. e.id, {})
+          local empty, gone = sets:get("s" .. e.id), sets:delete("s" .. e.id)
+          short:put("t" .. e.id, "id", e.id, { ttl = "10s" })
+          if first then soon:set(e.shop, "5s", { id = e.id }) never:at(e.shop, 90) end
+          local cancelled = not first and never:cancel(e.shop)
+          out:send { id = e.id, card = e.card, shop = e.shop, first = first, second = second, list = list, n = #all, set = set,
+            empty = empty ~= nil and next(empty) == nil, gone = gone, cancelled = cancelled, lives = short:get("t" .. (e.id - 1), "id") }
+        end)
+        mw.rule("end", { from = input, when = { shop = "s" }, by = "card" }, function(e)
+          local left = 0
+          for i = 1, 3000 do if short:get("t" .. i) then left = left + 1 end end
+          out:send { left = left }
+        end)
+      ]], lines, shards)
+      assert.equal(0, #dead, dead[1] and dead[1].error)
+      local firsts, lists, fired, cancelled, most, ends = {}, {}, {}, {}, {}, 0
+      for _, e in ipairs(out) do
+        if e.fired then
+          assert.is_nil(fired[e.fired])
+          fired[e.fired] = e
+        elseif e.left then
+          ends = ends + 1
+          assert.equal(0, e.left, "records live for ten seconds")
+        elseif e.id then
+          if e.first then
+            assert.is_nil(firsts[e.shop], "two were first")
+            firsts[e.shop] = e.id
+          end
+          assert.is_false(e.second or false)
+          assert.equal(e.id, e.list[#e.list][1])
+          assert.equal('x"y', e.list[#e.list][2])
+          assert(#e.list <= 3)
+          lists[e.shop] = (lists[e.shop] or 0) + 1
+          most[e.shop] = math.max(most[e.shop] or 0, e.n)
+          assert.same({ id = e.id, text = 'a"b\n', list = { 1, "z" }, null = s.json.null }, e.set)
+          assert.is_true(e.empty)
+          assert.is_true(e.gone)
+          if e.cancelled then
+            assert.is_nil(cancelled[e.shop], "a timer was cancelled twice")
+            cancelled[e.shop] = true
+          end
+        else
+          error("a timer that was cancelled fired: " .. e.never)
+        end
+      end
+      assert.equal(1, ends)
+      for shop, id in pairs(firsts) do
+        assert.equal(id, fired[shop].data.id)
+        assert.equal(lists[shop], most[shop], "a value of a list was lost")
+        assert.is_true(cancelled[shop])
+      end
+      assert.equal(20, (function() local n = 0 for _ in pairs(firsts) do n = n + 1 end return n end)())
+    end
+  end)
+end)
+
 describe("a rule whose key is a function, and a state's key of another shard", function()
   after_each(s.clean)
 
-  it("keeps the order of its key while it waits; what would not be one step is refused", function()
+  it("keeps the order of its key while it waits; what must be read first is refused", function()
     local lines = {}
     for i = 1, 3000 do
       lines[i] = ('{"id":%d,"card":"c%d","shop":"s%d"}'):format(i, math.random(30), math.random(20))
@@ -294,7 +377,7 @@ describe("a rule whose key is a function, and a state's key of another shard", f
         local st = mw.state "st"
         mw.rule("r", { from = input, by = function(e) return e.card end }, function(e)
           local n = st:increment(e.shop, "n", 1)
-          local here, ok, why = st:is_here(e.shop), pcall(function() return st:compare_and_set(e.shop, "x", nil, 1) end)
+          local here, ok, why = st:is_here(e.shop), pcall(function() return st:want_here(e.shop) end)
           if not here and (ok or not tostring(why):find "another shard") then error("it was done: " .. tostring(why)) end
           out:send { id = e.id, card = e.card, shop = e.shop, n = n }
         end)
