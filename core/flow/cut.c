@@ -218,6 +218,7 @@ static void on_written(uv_work_t *work, int status)
     f->cut.writing = 0;
     if (w->status == MW_OK) {
         mw_count(&f->checkpoints, 1);
+        f->cut.took_ns = mw_clock_steady_ns() - f->cut.checkpoint_at_ns;
         free_snapshots(f);
         free_rows(f->cut.rows, f->cut.row_count);
         f->cut.rows = NULL, f->cut.row_count = 0;

@@ -217,6 +217,11 @@ struct mw_rule_counters {
     mw_counter events, filtered, failed;
 };
 
+/* Of what is kept under a declaration on one shard: late additions are a window's. */
+struct mw_kept_counters {
+    mw_counter keys, bytes, late;
+};
+
 /* The rules of a version on one shard: a Lua state, and what goes with it. It is made by the thread
  * that loads the version and belongs to the shard from the swap on. */
 struct mw_rules {
@@ -240,6 +245,7 @@ struct mw_rules {
     uint32_t questions, parked; /* counts */
     mw_parked *spare_questions;
     uint32_t spare_count;
+    struct mw_kept_counters *kept;     /* one a declaration */
     struct mw_rule_counters *counters; /* what Lua counts in the view, published now and then for
                                         * other threads */
 };
@@ -359,6 +365,7 @@ struct mw_flow {
         unsigned checkpoint; /* number of the cut that the checkpoint under way is of */
         int busy, writing, failed;
         int64_t checkpoint_at_ns; /* when the last began; steady */
+        int64_t took_ns;          /* the last, until it was written */
         int64_t watermark, least;
         int64_t kept_watermark; /* that of the checkpoint */
         mw_snapshot *snapshots; /* that are being written */

@@ -220,6 +220,56 @@ static void versions(const mw_flow *f, mw_buffer *out)
     trials(f, out);
 }
 
+typedef uint64_t (*kept_reader)(const struct mw_kept_counters *c);
+
+static uint64_t kept_keys(const struct mw_kept_counters *c)
+{
+    return mw_counted(&c->keys);
+}
+static uint64_t kept_bytes(const struct mw_kept_counters *c)
+{
+    return mw_counted(&c->bytes);
+}
+static uint64_t kept_late(const struct mw_kept_counters *c)
+{
+    return mw_counted(&c->late);
+}
+
+/* What is kept by key; `only`: of this sort, NULL: all. */
+static void kept(const mw_flow *f, mw_buffer *out, const char *name, const char *type,
+                 const char *help, const char *only, kept_reader read)
+{
+    const mw_graph *g = &f->version->graph;
+    head(out, name, type, help);
+    for (uint32_t i = 0; i < g->keep_count; i++) {
+        uint64_t sum = 0;
+        if (only && strcmp(g->keeps[i].sort, only) != 0) continue;
+        for (unsigned s = 0; s < f->version->shards; s++)
+            if (f->version->rules[s].kept) sum += read(&f->version->rules[s].kept[i]);
+        mw_buffer_format(out, "%s{sort=\"%s\",name=\"%s\"} %llu\n", name, g->keeps[i].sort,
+                         g->keeps[i].name, (unsigned long long)sum);
+    }
+}
+
+static void state(const mw_flow *f, mw_buffer *out)
+{
+    kept(f, out, "moonweir_state_keys", "gauge", "Keys of windows, states and timers.", NULL,
+         kept_keys);
+    kept(f, out, "moonweir_state_bytes", "gauge", "Memory of their keys and of what lies in place.",
+         NULL, kept_bytes);
+    kept(f, out, "moonweir_window_late_events_total", "counter",
+         "Additions that came too late for their window, since the version began.", "window",
+         kept_late);
+    one(out, "moonweir_checkpoint_seconds", "gauge",
+        "What the last checkpoint of states took, until it was written.",
+        (double)f->cut.took_ns / 1e9);
+    int known = f->cut.watermark != INT64_MIN && f->cut.watermark != INT64_MAX;
+    if (known)
+        one(out, "moonweir_watermark_seconds", "gauge",
+            "How far event time had come at the last cut, in seconds since 1970.",
+            (double)f->cut.watermark / 1e9);
+}
+
 void mw_flow_metrics(const mw_flow *f, mw_buffer *out)
 {
     head(out, "moonweir_flow_info", "gauge", "The flow and its version.");
@@ -250,6 +300,7 @@ void mw_flow_metrics(const mw_flow *f, mw_buffer *out)
         (double)mw_counted(&f->checkpoints));
     one(out, "moonweir_checkpoint_failures_total", "counter",
         "Checkpoints that could not be written.", (double)mw_counted(&f->checkpoint_failures));
+    if (f->version->graph.keep_count) state(f, out);
     versions(f, out);
     double lua = 0;
     for (unsigned i = 0; f->shard && i < f->shards; i++)

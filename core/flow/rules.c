@@ -2,6 +2,7 @@
  * each stage of a chain. */
 #include "flow/flow_private.h"
 #include "flow/watchdog.h"
+#include "lua/keep.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,8 @@ static void open_view(mw_rules *r)
     r->projectors = calloc(g->source_count + 1, sizeof *r->projectors);
     r->time_paths = calloc(g->source_count + 1, sizeof *r->time_paths);
     r->counters = calloc(g->rule_count + 1, sizeof *r->counters);
+    r->kept = calloc(g->keep_count + 1, sizeof *r->kept);
+    mw_assert(r->kept != NULL);
     r->list_counts = calloc(g->sink_count, sizeof *r->list_counts);
     r->lists = calloc(g->sink_count, sizeof *r->lists);
     mw_assert(r->time_paths != NULL);
@@ -130,6 +133,7 @@ void mw_rules_close(mw_rules *r)
     mw_view_close(&r->view);
     free(r->view.counts);
     free(r->counters);
+    free(r->kept);
     mw_paths_close(&r->paths);
     *r = (mw_rules){0};
 }
@@ -143,5 +147,14 @@ void mw_rules_publish(mw_rules *r)
         atomic_store_explicit(&to->events, (uint64_t)from->events, memory_order_relaxed);
         atomic_store_explicit(&to->filtered, (uint64_t)from->filtered, memory_order_relaxed);
         atomic_store_explicit(&to->failed, (uint64_t)from->failed, memory_order_relaxed);
+    }
+    for (uint32_t i = 0; i < r->view.use_count && i < r->version->graph.keep_count; i++) {
+        mw_keeper *k = r->view.uses[i].keeper;
+        if (!k) continue;
+        const mw_entries *t = mw_keeper_entries(k);
+        uint64_t late = k->kind == MW_KEEPS_WINDOW ? mw_window_late(k->window) : 0;
+        atomic_store_explicit(&r->kept[i].keys, mw_entries_count(t), memory_order_relaxed);
+        atomic_store_explicit(&r->kept[i].bytes, mw_entries_bytes(t), memory_order_relaxed);
+        atomic_store_explicit(&r->kept[i].late, late, memory_order_relaxed);
     }
 }

@@ -1,18 +1,17 @@
 /* entries.c: see entries.h. */
 #include "state/entries.h"
 #include "base/status.h"
+#include "state/chunks.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum {
     PAGE_BYTES = 1 << 16,
     UNIT = 8, /* what sizes and numbers count in */
     PAGE_UNITS = PAGE_BYTES / UNIT,
     PAGE_BITS = 13,
-    CHUNK_BYTES = 1 << 21, /* once there is much, pages are made of these, for large TLB entries */
-    CHUNK_FROM = 64,       /* pages */
+    CHUNK_FROM = 64, /* pages: from then on they are cut from chunks, for large TLB entries */
     SEGMENT_SLOTS = 512,
     SEGMENT_MOST = SEGMENT_SLOTS / 8 * 7,
 };
@@ -49,8 +48,7 @@ struct mw_entries {
     uint32_t *page_units; /* by page: size of its entries; 0: of a chunk that is not used yet */
     char *chunk;
     uint32_t chunk_left; /* pages */
-    char **chunks;
-    uint32_t chunk_count;
+    mw_chunks *chunks;   /* NULL: it never needed one */
     const mw_entry_codec *codec;
     void *self;
     id_list changed[2];
@@ -115,13 +113,9 @@ static char *new_page(mw_entries *t)
         return page;
     }
     if (!t->chunk_left) {
-        t->chunk = aligned_alloc(CHUNK_BYTES, CHUNK_BYTES);
-        mw_assert(t->chunk != NULL);
-        madvise(t->chunk, CHUNK_BYTES, MADV_HUGEPAGE);
-        t->chunk_left = CHUNK_BYTES / PAGE_BYTES;
-        t->chunks = realloc(t->chunks, (t->chunk_count + 1) * sizeof *t->chunks);
-        mw_assert(t->chunks != NULL);
-        t->chunks[t->chunk_count++] = t->chunk;
+        if (!t->chunks) t->chunks = mw_chunks_new();
+        t->chunk = mw_chunks_take(t->chunks);
+        t->chunk_left = MW_CHUNK_BYTES / PAGE_BYTES;
     }
     page = t->chunk + (size_t)--t->chunk_left * PAGE_BYTES;
     return page;
@@ -457,8 +451,7 @@ void mw_entries_free(mw_entries *t)
         free(s);
     }
     for (uint32_t i = 1; i <= t->page_count && i < CHUNK_FROM; i++) free(t->pages[i]);
-    for (uint32_t i = 0; i < t->chunk_count; i++) free(t->chunks[i]);
-    free(t->chunks);
+    mw_chunks_free(t->chunks);
     free(t->pages);
     free(t->page_units);
     free(t->classes);

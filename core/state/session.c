@@ -92,7 +92,10 @@ int mw_session_add(mw_window *w, const mw_key *key, const mw_value *const *value
     int64_t at = at_ns & ~1ll;
     uint32_t id = mw_entries_find(w->entries, key);
     w->corrected_id = 0;
-    if (end_with(w, id, at) + w->lateness_ns <= mark_ns) return MW_WINDOW_LATE;
+    if (end_with(w, id, at) + w->lateness_ns <= mark_ns) {
+        w->late++;
+        return MW_WINDOW_LATE;
+    }
     if (!id) id = mw_entries_add(w->entries, key);
     mw_entries_touch(w->entries, id);
     void *payload = payload_of(w, id);

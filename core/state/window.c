@@ -492,7 +492,13 @@ int mw_window_add(mw_window *w, const mw_key *key, uint32_t hint, const mw_value
         w->corrected_start[i] = r->start, w->corrected_next[i] = r->start + r->slide;
         status = MW_WINDOW_CORRECTED;
     }
+    w->late += status == MW_WINDOW_LATE;
     return status;
+}
+
+uint64_t mw_window_late(const mw_window *w)
+{
+    return w->late;
 }
 
 int mw_window_correction(mw_window *w)

@@ -58,6 +58,8 @@ uint32_t mw_window_inputs(const mw_window *w);
 int mw_window_add(mw_window *w, const mw_key *key, uint32_t hint, const mw_value *const *values,
                   int64_t at_ns, int64_t mark_ns);
 uint32_t mw_window_fault(const mw_window *w);
+/* Additions that came too late so far. */
+uint64_t mw_window_late(const mw_window *w);
 double *mw_window_numbers(mw_window *w);
 /* Where the last addition or reading was: one a span. */
 mw_window_result *mw_window_results(mw_window *w);

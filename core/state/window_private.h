@@ -50,6 +50,7 @@ struct mw_window {
     mw_aggregate *aggregates;
     uint32_t aggregate_count, cell_count, head, pane_words;
     uint32_t key_parts, input_count, fault;
+    uint64_t late;    /* additions that came too late */
     uint8_t *numeric; /* by input */
     int64_t gap_ns, lateness_ns;
     int emits, all_scalar;

@@ -97,3 +97,48 @@ describe("moonweir state", function()
     p:wait()
   end)
 end)
+
+describe("what is kept", function()
+  after_each(s.clean)
+
+  it("is counted in the metrics", function()
+    local folder = s.folder()
+    s.write(folder .. "/in.ndjson", "")
+    local p = s.router(folder, [[
+      local mw = require "moonweir"
+      local input = mw.source.file("input", { path = "in.ndjson", follow = true, poll = "5ms", time = "t" })
+      local w = mw.window("w", { by = "k", span = "10s", keep = { n = mw.count() } })
+      local st = mw.state "st"
+      mw.flow { checkpoint = "50ms" }
+      mw.rule("r", { from = input, by = "k" }, function(e) w:add(e) st:put(e.k, "x", 1) end)
+    ]], { "--state", "state", "--admin", "127.0.0.1:0", "--shards", "2" })
+    local lines = {}
+    for i = 1, 100 do
+      lines[i] = ('{"k":"k%d","t":%d}'):format(i % 10, 1700000000 + i)
+    end
+    s.append(folder .. "/in.ndjson", table.concat(lines, "\n") .. "\n")
+    local host, port = p:address "admin"
+    local metrics
+    s.eventually(function()
+      metrics = select(2, s.post(host, port, "/metrics"))
+      return metrics:find('moonweir_state_keys{sort="state",name="st"} 10', 1, true)
+        and metrics:find "moonweir_watermark_seconds 17"
+    end, 5, "keys are counted")
+    s.append(folder .. "/in.ndjson", '{"k":"k1","t":1700000001}\n{"k":"k2","t":1700000002}\n')
+    s.eventually(function()
+      metrics = select(2, s.post(host, port, "/metrics"))
+      return metrics:find('moonweir_window_late_events_total{sort="window",name="w"} 2', 1, true)
+    end, 5, "late events are counted")
+    assert(tonumber(metrics:match 'moonweir_state_bytes{sort="window",name="w"} (%d+)') > 1000)
+    s.eventually(
+      function() return tonumber(select(2, s.post(host, port, "/metrics")):match "\nmoonweir_checkpoint_seconds (%S+)") > 0 end,
+      5,
+      "a checkpoint took time"
+    )
+    s.write(folder .. "/metrics", metrics)
+    local code, out, err = s.run { "sh", "-c", "promtool check metrics < " .. folder .. "/metrics" }
+    assert.equal(0, code, out .. err)
+    p:kill()
+    assert.equal(0, p:wait(10))
+  end)
+end)
