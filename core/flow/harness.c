@@ -253,7 +253,7 @@ static mw_status load(harness *h, const mw_harness_options *o, mw_error *error)
         open_sources(h);
         status = mw_rules_open(&h->rules, &h->version, o->path, kinds.bytes, error);
         h->rules.view.route = NULL;
-        h->rules.view.ask = NULL; /* the runtime answers by itself */
+        h->rules.view.ask = NULL, h->rules.view.asks = 0; /* the runtime answers by itself */
     }
     if (status == MW_OK) status = open_keepers(h, error);
     mw_buffer_close(&kinds);

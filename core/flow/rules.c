@@ -70,7 +70,8 @@ static void open_view(mw_rules *r)
     r->view.key_of = mw_park_key, r->view.block = mw_park_block, r->view.defer = mw_park_defer;
     r->view.call = mw_park_call, r->view.spare = mw_park_spare;
     r->view.abandon = mw_park_abandon;
-    if (g->store_count) r->view.ask = mw_stores_ask, r->view.cached = mw_stores_cached;
+    if (g->store_count)
+        r->view.asks = 1, r->view.ask = mw_stores_ask, r->view.cached = mw_stores_cached;
     r->view.counts = calloc(g->rule_count + 1, sizeof *r->view.counts);
     r->projectors = calloc(g->source_count + 1, sizeof *r->projectors);
     r->time_paths = calloc(g->source_count + 1, sizeof *r->time_paths);

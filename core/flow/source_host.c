@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SPARES_MAX = 64, BATCH_WEIGHT = 4096, DEALT_MAX = 3 };
+enum { SPARES_MAX = 64, BATCH_WEIGHT = 4096, DEALT_MAX = 3, WAITING_BATCH = 32 << 10 };
 
 static mw_source_host *host_of(mw_source *s)
 {
@@ -55,6 +55,7 @@ mw_status mw_source_host_open(mw_source_host *h, mw_error *error)
                             .shard = h->shard->index,
                             .shards = f->shards,
                             .inherited = -1,
+                            .batch_bytes = h->origin->graph.store_count ? WAITING_BATCH : 0,
                             .once = f->options.once};
     h->in_flight_max = (size_t)mw_config_int(d->config, "in_flight", 8 << 20);
     inherit(h);

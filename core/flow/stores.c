@@ -13,7 +13,11 @@ struct mw_store_client {
     mw_redis *redis;
     mw_redis_cache *cache; /* or NULL */
     char *options;
+    uint32_t collected; /* commands that have not left */
 };
+
+/* So many leave together: Redis works on them while the run goes on. */
+enum { COLLECTED_MOST = 128 };
 
 static mw_store_client *find_store(const mw_shard *s, const char *options)
 {
@@ -74,9 +78,15 @@ void mw_stores_close(mw_shard *s)
     s->stores = NULL;
 }
 
+static void flush(mw_store_client *c)
+{
+    c->collected = 0;
+    mw_redis_flush(c->redis);
+}
+
 void mw_stores_flush(mw_shard *s)
 {
-    for (mw_store_client *c = s->stores; c; c = c->next) mw_redis_flush(c->redis);
+    for (mw_store_client *c = s->stores; c; c = c->next) flush(c);
 }
 
 static void on_answer(void *self, const struct redisReply *reply, const char *why)
@@ -105,6 +115,7 @@ mw_parked *mw_stores_ask(void *rules, uint32_t store, const mw_buffer *command, 
         mw_buffer_append(&p->asked_key, key, len);
     }
     mw_redis_send(c->redis, key, len, command, on_answer, p);
+    if (++c->collected >= COLLECTED_MOST) flush(c);
     return p;
 }
 

@@ -57,8 +57,7 @@ uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t r
     f->ttl_ns = (int64_t)ttl_ns;
     f->at_ns = v->now != 0 ? v->now_ns : v->events[v->row].time_ns;
     v->asking = v->call(v->host, f);
-    v->asked = v->asking->number;
-    return v->asked;
+    return v->asking->number;
 }
 
 /* ---- on the key's shard ---- */

@@ -1,6 +1,5 @@
 /* park.c: see park.h. */
 #include "lua/park.h"
-#include "base/resp.h"
 #include "event/json.h"
 
 #include <stdlib.h>
@@ -8,22 +7,10 @@
 
 /* ---- asking ---- */
 
-void mw_view_command(mw_view *v, uint32_t arguments)
-{
-    mw_resp_begin(&v->command, arguments);
-}
-
-void mw_view_argument(mw_view *v, const char *bytes, size_t len)
-{
-    mw_resp_argument(&v->command, bytes, len);
-}
-
 uint32_t mw_view_ask(mw_view *v, uint32_t store, const char *key, size_t len, int how)
 {
-    if (!v->ask || !v->given) return 0;
     v->asking = v->ask(v->host, store, &v->command, len ? key : NULL, len, how);
-    v->asked = v->asking ? v->asking->number : 0;
-    return v->asked;
+    return v->asking->number;
 }
 
 static void show(mw_view *v, const mw_answer *answer, const char *error)
@@ -62,7 +49,6 @@ int mw_view_take(mw_view *v, uint32_t number)
     *at = p->beside;
     p->beside = NULL;
     spare_taken(v);
-    v->asked = number;
     if (!p->answered) {
         v->asking = p;
         return 0;
@@ -102,6 +88,7 @@ void mw_view_park(mw_view *v)
     p->frame = mw_frame_of_run(v);
     p->frame->open++;
     p->row = v->row, p->base = v->base, p->first = v->first, p->pending = v->pending;
+    p->rule = v->rule, p->overlaid = v->overlaid, p->now = v->now;
     p->key = v->alone ? v->alone_key : v->key_of(v->host, v->base);
     v->block(v->host, p->key);
     p->line_count = v->send_count - v->first;
@@ -190,6 +177,7 @@ void mw_parked_enter(mw_view *v, mw_parked *p)
     while (v->send_room < p->first + p->line_count) mw_view_grow(v);
     if (p->line_count) memcpy(v->sends + p->first, p->lines, p->line_count * sizeof *p->lines);
     v->first = p->first, v->send_count = p->first + p->line_count, v->pending = p->pending;
+    v->rule = p->rule, v->overlaid = p->overlaid, v->now = p->now;
     v->held = p->beside;
     p->beside = NULL;
     show(v, &p->answer, p->error);

@@ -35,6 +35,8 @@ struct mw_parked {
     void *rules;
     mw_frame *frame; /* NULL: no row waits for it now */
     uint32_t row, base, first, pending;
+    uint32_t rule, overlaid; /* what the view says of the rule that runs */
+    double now;
     uint64_t key; /* 0: none waits behind it */
     mw_send *lines;
     uint32_t line_count, line_room;
@@ -52,10 +54,8 @@ enum { MW_ASK_PLAIN, MW_ASK_READ, MW_ASK_CHANGE };
 
 /* ---- from Lua ---- */
 
-/* A command for a store: begin, arguments, ask with the key that it is about (an empty one: none).
- * The number of the question, which is in v->asked; 0: it cannot be asked here. */
-void mw_view_command(mw_view *v, uint32_t arguments);
-void mw_view_argument(mw_view *v, const char *bytes, size_t len);
+/* Asks a store what v->command says, about a key (an empty one: none), where v->asks. The number of
+ * the question. */
 uint32_t mw_view_ask(mw_view *v, uint32_t store, const char *key, size_t len, int how);
 /* The answer, in v->reply, where the store's cache has it. */
 int mw_view_cached(mw_view *v, uint32_t store, const char *key, size_t len);

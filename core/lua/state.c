@@ -1,4 +1,5 @@
 /* state.c: see state.h. */
+#include "lua/ask.h"
 #include "lua/digest.h"
 #include "lua/state.h"
 #include "lua/budget.h"
@@ -99,6 +100,11 @@ static void open_runtime(mw_lua *l)
     lua_pushstring(L, "moonweir.encode");
     lua_call(L, 1, 1);
     mw_encode_open(L, view);
+    lua_pop(L, 1);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, "moonweir.park");
+    lua_call(L, 1, 1);
+    mw_ask_open(L, view);
     lua_pop(L, 1);
 }
 

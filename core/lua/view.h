@@ -88,8 +88,8 @@ typedef struct mw_view {
     uint32_t first;   /* journal line at which the row began */
     uint32_t base;    /* the row of the run that is worked on, while R.row may be one it made */
     mw_value *reply;  /* what was waited for, in preorder */
-    uint32_t reply_count, asked; /* asked: number of the last question */
-    const char *reply_error;     /* instead of a reply; or NULL */
+    uint32_t reply_count, asks; /* asks: there are stores that can be asked */
+    const char *reply_error;    /* instead of a reply; or NULL */
     /* the rest is C's */
     mw_batch *batch;
     mw_trials *trials; /* or NULL */

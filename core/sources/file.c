@@ -20,7 +20,8 @@ static const mw_option options[] = {
     {"from", MW_OPT_TEXT, "start", "where to begin in a file of which no position is kept",
      "start|end", NULL},
     {"poll", MW_OPT_DURATION, "100ms", "how often followed files are looked at", NULL, NULL},
-    {"block", MW_OPT_SIZE, "256KiB", "bytes read at a time", NULL, NULL},
+    {"block", MW_OPT_SIZE, NULL,
+     "bytes read at a time; without it 256KiB, or 32KiB where rules ask shared states", NULL, NULL},
     {0},
 };
 
@@ -212,7 +213,8 @@ static mw_status open_files(mw_source *s, mw_error *error)
     f->source = s;
     f->follow = mw_config_bool(s->config, "follow", 0) && !s->once;
     f->from_end = strcmp(mw_config_text(s->config, "from", "start"), "end") == 0;
-    f->block = (size_t)mw_config_int(s->config, "block", 256 << 10);
+    f->block = (size_t)mw_config_int(s->config, "block",
+                                     s->batch_bytes ? (int64_t)s->batch_bytes : 256 << 10);
     if (f->block < 4096) f->block = 4096;
     f->first_look = 1;
     mw_status status = check_paths(f, error);

@@ -29,7 +29,7 @@ typedef struct {
   int64_t due;
   int32_t alone, blocked, first, base;
   mw_value *reply;
-  int32_t reply_count, asked;
+  int32_t reply_count, asks;
   const char *reply_error;
 } mw_view;
 typedef struct mw_when mw_when;

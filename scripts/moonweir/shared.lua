@@ -8,7 +8,7 @@ local options = require "moonweir.options"
 local park = require "moonweir.park"
 local event = require "moonweir.event"
 local encode = require "moonweir.encode"
-local C, ffi, R = core.C, core.ffi, core.view()
+local C, R = core.C, core.view()
 --- How a command stands to the records that are cached, as in core/lua/park.h.
 local PLAIN, READ, CHANGE = 0, 1, 2
 local type, error, tostring, tonumber, pairs = type, error, tostring, tonumber, pairs
@@ -165,22 +165,6 @@ local function to_value(text)
   return text
 end
 
---- The reply from value number `i` on; and the number behind it. An error is a table { error = }.
-local function take(i)
-  local v = R.reply[i]
-  local kind = v.kind
-  if kind == core.STRING then return ffi.string(v.text, v.len), i + 1 end
-  if kind == core.NUMBER then return v.number, i + 1 end
-  if kind == core.NULL then return nil, i + 1 end
-  if kind == core.ESCAPED then return { error = ffi.string(v.text, v.len) }, i + 1 end
-  local n, list = v.number, {}
-  i = i + 1
-  for k = 1, n do
-    list[k], i = take(i)
-  end
-  return list, i
-end
-
 --- Adds `mw.shared`.
 function M.open(mw, d, kit)
   function mw.shared(name, given)
@@ -216,36 +200,19 @@ function M.open(mw, d, kit)
       return (on_failure(call, key, why))
     end
 
-    --- The reply that is there. Nil and why where it is none.
-    local function replied()
-      if R.reply_count == 0 then return nil, ffi.string(R.reply_error) end
-      local reply = take(0)
-      if type(reply) == "table" and reply.error then return nil, reply.error end
-      return reply
-    end
-
     --- Sends one command about a key, and waits for its reply. Nil and why where there is none.
     local function ask(how, key, ...)
-      local n = select("#", ...)
-      C.mw_view_command(R, n)
-      for i = 1, n do
-        local argument = select(i, ...)
-        C.mw_view_argument(R, argument, #argument)
+      if R.asks ~= 0 and R.given ~= 0 then return park.ask(index, how, key, ...) end
+      if R.given == 0 then
+        error(what .. " is used by rules, not while the flow is declared", 4)
       end
-      if C.mw_view_ask(R, index, key, #key, how) == 0 then
-        if R.given == 0 then
-          error(what .. " is used by rules, not while the flow is declared", 4)
-        end
-        local reply = answer(...)
-        return reply
-      end
-      park.await()
-      return replied()
+      local reply = answer(...)
+      return reply
     end
 
     --- A whole record, as Redis lists it.
     local function read(key)
-      if cached and C.mw_view_cached(R, index, key, #key) == 1 then return replied() end
+      if cached and C.mw_view_cached(R, index, key, #key) == 1 then return park.reply() end
       return ask(READ, key, "HGETALL", key)
     end
 

@@ -75,7 +75,10 @@ struct mw_source {
     int inherited; /* in open: a listening socket from the instance before; -1: none. What open does
                     * not take over, by setting it to -1, is closed */
     int wants_decision;
-    void *self; /* the kind's own */
+    size_t batch_bytes; /* what a batch should have at most, where the flow does not say; 0: no
+                         * matter. Rows of a large one that all wait for answers fall out of the
+                         * processor's caches */
+    void *self;         /* the kind's own */
 };
 
 /* A batch with an empty block of at least `room` bytes. The caller fills block, len, stream, first,
