@@ -37,10 +37,10 @@ describe("a cached shared state", function()
     n = n + 1
     s.append(folder .. "/in.ndjson", ('{"id":%d,"user":"%s"%s}\n'):format(n, user, more or ""))
     return s.eventually(function()
-      local text = s.read(folder .. "/out.ndjson")
-      if text:sub(-1) ~= "\n" then return false end -- it is being written
-      local _, lines = text:gsub("\n", "")
-      return lines == n and s.json.decode(text:match "([^\n]*)\n$")
+      local written = s.read(folder .. "/out.ndjson")
+      if written:sub(-1) ~= "\n" then return false end -- it is being written
+      local _, lines = written:gsub("\n", "")
+      return lines == n and s.json.decode(written:match "([^\n]*)\n$")
     end, 10, "an answer")
   end
   local function calls(command)
