@@ -5,6 +5,8 @@
 
 #include "base/buffer.h"
 
+/* A whole command of texts; the last argument is NULL. Empties the buffer first. */
+void mw_resp_command(mw_buffer *command, const char *name, ...) __attribute__((sentinel));
 /* Empties the buffer first. */
 void mw_resp_begin(mw_buffer *command, uint32_t arguments);
 void mw_resp_argument(mw_buffer *command, const char *bytes, size_t len);

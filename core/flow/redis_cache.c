@@ -26,7 +26,8 @@ struct mw_redis_cache {
     entry *newest, *oldest;
     size_t bytes, room;
     uint64_t tickets;
-    int on;
+    int listens; /* to what Redis tells */
+    int on;      /* answers are kept */
 };
 
 /* ---- entries ---- */
@@ -78,6 +79,7 @@ static void count_bytes(mw_redis_cache *c, entry *e)
     e->bytes =
         sizeof *e + e->len + e->answer.room * sizeof *e->answer.values + e->answer.texts.room;
     c->bytes += e->bytes;
+    if (e->bytes > c->room) drop_entry(c, e); /* it alone has no room: the others stay */
     while (c->bytes > c->room && c->oldest) drop_entry(c, c->oldest);
 }
 
@@ -130,11 +132,6 @@ void mw_redis_cache_drop(mw_redis_cache *c, const char *key, size_t len)
     if (*at) drop_at(c, at);
 }
 
-size_t mw_redis_cache_bytes(const mw_redis_cache *c)
-{
-    return c->bytes;
-}
-
 /* ---- what Redis tells ---- */
 
 static void on_tracking(void *self, const redisReply *reply, const char *why)
@@ -142,7 +139,7 @@ static void on_tracking(void *self, const redisReply *reply, const char *why)
     mw_redis_cache *c = self;
     (void)why;
     drop_all(c);
-    c->on = reply && reply->type == REDIS_REPLY_STATUS;
+    c->on = c->listens && reply && reply->type == REDIS_REPLY_STATUS;
 }
 
 /* The number of the connection that is told, which changes with each. */
@@ -153,13 +150,9 @@ static void on_number(void *self, const redisReply *reply, const char *why)
     char number[24];
     (void)why;
     if (!reply || reply->type != REDIS_REPLY_INTEGER) return;
+    c->listens = 1;
     snprintf(number, sizeof number, "%lld", reply->integer);
-    mw_resp_begin(&command, 5);
-    mw_resp_text(&command, "CLIENT");
-    mw_resp_text(&command, "TRACKING");
-    mw_resp_text(&command, "ON");
-    mw_resp_text(&command, "REDIRECT");
-    mw_resp_text(&command, number);
+    mw_resp_command(&command, "CLIENT", "TRACKING", "ON", "REDIRECT", number, NULL);
     mw_redis_link_greet(c->link, &command, on_tracking, c);
     mw_buffer_close(&command);
 }
@@ -169,16 +162,18 @@ static void on_message(void *self, const redisReply *message)
 {
     mw_redis_cache *c = self;
     if (!message) {
-        c->on = 0;
+        c->listens = c->on = 0;
         drop_all(c);
         return;
     }
-    if (message->elements != 3 || strcmp(message->element[0]->str, "message") != 0) return;
+    if (message->elements != 3 || strcmp(mw_redis_text(message->element[0]), "message") != 0)
+        return;
     const redisReply *keys = message->element[2];
     if (keys->type != REDIS_REPLY_ARRAY) drop_all(c);
     else
         for (size_t i = 0; i < keys->elements; i++)
-            mw_redis_cache_drop(c, keys->element[i]->str, keys->element[i]->len);
+            if (keys->element[i]->type == REDIS_REPLY_STRING)
+                mw_redis_cache_drop(c, keys->element[i]->str, keys->element[i]->len);
 }
 
 /* ---- life ---- */
@@ -193,13 +188,9 @@ mw_redis_cache *mw_redis_cache_new(uv_loop_t *loop, mw_redis_url *url, mw_redis_
     mw_assert(c != NULL && (c->buckets = calloc(buckets, sizeof *c->buckets)) != NULL);
     c->mask = buckets - 1, c->room = room, c->link = link;
     c->told = mw_redis_link_new(loop, url, name, timeout_ns);
-    mw_resp_begin(&command, 2);
-    mw_resp_text(&command, "CLIENT");
-    mw_resp_text(&command, "ID");
+    mw_resp_command(&command, "CLIENT", "ID", NULL);
     mw_redis_link_greet(c->told, &command, on_number, c);
-    mw_resp_begin(&command, 2);
-    mw_resp_text(&command, "SUBSCRIBE");
-    mw_resp_text(&command, "__redis__:invalidate");
+    mw_resp_command(&command, "SUBSCRIBE", "__redis__:invalidate", NULL);
     mw_redis_link_listen(c->told, &command, on_message, c);
     mw_buffer_close(&command);
     return c;

@@ -27,7 +27,5 @@ void mw_redis_cache_keep(mw_redis_cache *c, uint64_t ticket, const char *key, si
                          const mw_answer *answer);
 /* We are about to change the key. */
 void mw_redis_cache_drop(mw_redis_cache *c, const char *key, size_t len);
-/* Bytes kept. */
-size_t mw_redis_cache_bytes(const mw_redis_cache *c);
 
 #endif

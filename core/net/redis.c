@@ -2,6 +2,7 @@
 #include "net/redis.h"
 #include "net/redis_cluster.h"
 
+#include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,13 @@ void mw_redis_flush(mw_redis *r)
 mw_redis_link *mw_redis_single(mw_redis *r)
 {
     return r->link;
+}
+
+const char *mw_redis_text(const redisReply *reply)
+{
+    int is_text = reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS ||
+                  reply->type == REDIS_REPLY_ERROR;
+    return is_text && reply->str ? reply->str : "";
 }
 
 int mw_redis_is_temporary(const char *error)

@@ -2,9 +2,9 @@
  *
  * How commands and replies travel is net/redis_link.h. In a cluster a command goes to the node that
  * has its key's slot; a node that does not have it any more says where it is (MOVED, ASK), and the
- * command follows, within its time. Slots are asked for when it begins, when one moved, and when a
- * node is lost. Where commands of one key follow each other without waiting for answers, one that
- * is redirected may come behind a later one.
+ * command follows, eight times at most, each with its time. Slots are asked for when it begins,
+ * when one moved, and when a node is lost. Where commands of one key follow each other without
+ * waiting for answers, one that is redirected may come behind a later one.
  *
  * URL: redis://[[user]:password@]host[:port][/database], unix://[[user]:password@]/path[?db=n],
  * redis-sentinel://host[:port][,host…]/master[/database], or redis-cluster://host[:port][,host…].
@@ -30,6 +30,9 @@ void mw_redis_flush(mw_redis *r);
 /* The one connection that a client of one server is; NULL: it is a cluster's. */
 mw_redis_link *mw_redis_single(mw_redis *r);
 
+/* The text of a reply, "" where it is no text: nothing that a server answers may be taken on trust.
+ */
+const char *mw_redis_text(const struct redisReply *reply);
 /* Whether a server that answers this error may answer otherwise later. */
 int mw_redis_is_temporary(const char *error);
 

@@ -22,9 +22,7 @@ typedef struct ask {
     mw_redis_cluster *cluster;
     mw_redis_done done;
     void *self;
-    int slot;
     unsigned redirections;
-    struct ask *next, **at; /* in the list of all */
     mw_buffer command;
 } ask;
 
@@ -36,7 +34,6 @@ struct mw_redis_cluster {
     node nodes[NODES];
     unsigned count, turn; /* turn: whom to ask next what is known of the slots */
     uint16_t slots[MW_REDIS_SLOTS];
-    ask *asks;
     int refreshing, closed;
 };
 
@@ -63,8 +60,6 @@ static int find_node(mw_redis_cluster *c, const char *host, const char *port)
 }
 
 /* ---- who has which slot ---- */
-
-static void refresh(mw_redis_cluster *c);
 
 /* [first, last, [host, port, …], …] */
 static void take_range(mw_redis_cluster *c, const redisReply *range, const node *asked)
@@ -105,9 +100,7 @@ static void refresh(mw_redis_cluster *c)
     mw_buffer command = {0};
     if (c->refreshing || (c->refreshed_ns && now_ns - c->refreshed_ns < refresh_ns)) return;
     c->refreshing = 1, c->refreshed_ns = now_ns;
-    mw_resp_begin(&command, 2);
-    mw_resp_text(&command, "CLUSTER");
-    mw_resp_text(&command, "SLOTS");
+    mw_resp_command(&command, "CLUSTER", "SLOTS", NULL);
     mw_redis_link_send(c->nodes[c->turn].link, &command, on_slots, c);
     mw_redis_link_flush(c->nodes[c->turn].link);
     mw_buffer_close(&command);
@@ -117,8 +110,6 @@ static void refresh(mw_redis_cluster *c)
 
 static void forget(ask *a)
 {
-    *a->at = a->next;
-    if (a->next) a->next->at = a->at;
     mw_buffer_close(&a->command);
     free(a);
 }
@@ -188,11 +179,8 @@ void mw_redis_cluster_send(mw_redis_cluster *c, int slot, const mw_buffer *comma
 {
     ask *a = calloc(1, sizeof *a);
     mw_assert(a != NULL);
-    a->cluster = c, a->done = done, a->self = self, a->slot = slot;
+    a->cluster = c, a->done = done, a->self = self;
     mw_buffer_append(&a->command, command->bytes, command->len);
-    a->next = c->asks, a->at = &c->asks;
-    if (a->next) a->next->at = &a->next;
-    c->asks = a;
     if (!c->refreshed_ns) refresh(c);
     send_to(a, slot < 0 ? (int)c->turn : c->slots[slot]);
 }

@@ -181,8 +181,8 @@ static void found_master(mw_redis_link *r, const redisReply *reply)
     }
     free(r->master_host);
     free(r->master_port);
-    r->master_host = strdup(reply->element[0]->str);
-    r->master_port = strdup(reply->element[1]->str);
+    r->master_host = strdup(mw_redis_text(reply->element[0]));
+    r->master_port = strdup(mw_redis_text(reply->element[1]));
     uv_close((uv_handle_t *)r->socket, on_socket_closed);
     r->socket = NULL;
     r->asks_sentinel = 0;
@@ -347,9 +347,7 @@ static void introduce(mw_redis_link *r)
     }
     if (r->url.database) {
         snprintf(number, sizeof number, "%d", r->url.database);
-        mw_resp_begin(&c, 2);
-        mw_resp_text(&c, "SELECT");
-        mw_resp_text(&c, number);
+        mw_resp_command(&c, "SELECT", number, NULL);
         send_own(r, &c, NULL, NULL);
     }
     if (r->greeting.len) send_own(r, &r->greeting, r->greeted, r->greeter);
@@ -363,10 +361,7 @@ static void introduce(mw_redis_link *r)
 static void ask_sentinel(mw_redis_link *r)
 {
     mw_buffer c = {0};
-    mw_resp_begin(&c, 3);
-    mw_resp_text(&c, "SENTINEL");
-    mw_resp_text(&c, "get-master-addr-by-name");
-    mw_resp_text(&c, r->url.master);
+    mw_resp_command(&c, "SENTINEL", "get-master-addr-by-name", r->url.master, NULL);
     uv_buf_t buf = uv_buf_init(c.bytes, (unsigned)c.len);
     int n = uv_try_write(&r->socket->stream, &buf, 1);
     int sent = n == (int)c.len;
@@ -386,7 +381,7 @@ static void on_connected(uv_connect_t *connect, int status)
     }
     r->reader = redisReaderCreate();
     mw_assert(r->reader != NULL);
-    if (!r->rests) uv_read_start(&r->socket->stream, give_room, on_read);
+    if (!r->rests || r->asks_sentinel) uv_read_start(&r->socket->stream, give_room, on_read);
     if (r->asks_sentinel) {
         ask_sentinel(r);
         return;
@@ -592,9 +587,4 @@ void mw_redis_link_send(mw_redis_link *r, const mw_buffer *command, mw_redis_don
     push(&r->sent, n);
     mw_buffer_append(&r->out, command->bytes, command->len);
     if (r->state == IDLE && now_ns >= r->retry_at_ns) connect_now(r);
-}
-
-uint32_t mw_redis_link_waiting(const mw_redis_link *r)
-{
-    return r->live;
 }

@@ -46,7 +46,5 @@ void mw_redis_link_rest(mw_redis_link *r, int rest);
 /* `done` is never called from inside send; it may be NULL. */
 void mw_redis_link_send(mw_redis_link *r, const mw_buffer *command, mw_redis_done done, void *self);
 void mw_redis_link_flush(mw_redis_link *r);
-/* Commands that are under way. */
-uint32_t mw_redis_link_waiting(const mw_redis_link *r);
 
 #endif

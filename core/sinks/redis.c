@@ -62,6 +62,8 @@ typedef struct redis_sink {
     mw_redis *redis;
     mw_template *target;
     char verb; /* of the option that says where: s, l, c, k */
+    const char *field, *identity;
+    uint64_t max_length, ttl_ms;
     item *first, **end, *unsent;
     unsigned in_flight, most, tries; /* tries: counts beginnings, so that answers of earlier ones
                                         are told apart */
@@ -107,32 +109,36 @@ static void name_target(redis_sink *r, const mw_piece *p)
 
 static void write_command(redis_sink *r, const mw_list *list, const mw_piece *p)
 {
-    mw_config *config = r->sink->config;
     mw_buffer *c = &r->command;
     char identity[160];
-    uint64_t max = (uint64_t)mw_config_int(config, "max_length", 0);
-    uint64_t ttl_ms = (uint64_t)mw_config_int(config, "ttl", 0) / 1000000;
-    const char *named = mw_config_text(config, "identity", NULL);
     if (r->verb == 's') {
-        mw_resp_begin(c, 5 + (max ? 3 : 0) + (named ? 2 : 0));
+        mw_resp_begin(c, 5 + (r->max_length ? 3 : 0) + (r->identity ? 2 : 0));
         mw_resp_text(c, "XADD");
         mw_resp_argument(c, r->key.bytes, r->key.len);
-        if (max) mw_resp_text(c, "MAXLEN"), mw_resp_text(c, "~"), number(c, max);
+        if (r->max_length) {
+            mw_resp_text(c, "MAXLEN");
+            mw_resp_text(c, "~");
+            number(c, r->max_length);
+        }
         mw_resp_text(c, "*");
-        if (named) {
+        if (r->identity) {
             mw_sink_identify(r->sink, list, p, identity, sizeof identity);
-            mw_resp_text(c, named);
+            mw_resp_text(c, r->identity);
             mw_resp_text(c, identity);
         }
-        mw_resp_text(c, mw_config_text(config, "field", "event"));
+        mw_resp_text(c, r->field);
         mw_resp_argument(c, r->text.bytes, r->text.len);
         return;
     }
-    mw_resp_begin(c, r->verb == 'k' && ttl_ms ? 5 : 3);
+    int lives = r->verb == 'k' && r->ttl_ms;
+    mw_resp_begin(c, lives ? 5 : 3);
     mw_resp_text(c, r->verb == 'l' ? "RPUSH" : r->verb == 'c' ? "PUBLISH" : "SET");
     mw_resp_argument(c, r->key.bytes, r->key.len);
     mw_resp_argument(c, r->text.bytes, r->text.len);
-    if (r->verb == 'k' && ttl_ms) mw_resp_text(c, "PX"), number(c, ttl_ms);
+    if (lives) {
+        mw_resp_text(c, "PX");
+        number(c, r->ttl_ms);
+    }
 }
 
 /* ---- answers ---- */
@@ -223,24 +229,21 @@ static void send_ready(redis_sink *r)
 
 /* ---- the sink ---- */
 
+/* The one option that says where. */
 static mw_status read_target(redis_sink *r, mw_error *error)
 {
     static const char *const names[] = {"stream", "list", "channel", "key", NULL};
-    const char *target = NULL;
+    const char *target = NULL, *by = NULL;
     for (unsigned i = 0; names[i]; i++) {
         const char *text = mw_config_text(r->sink->config, names[i], NULL);
-        if (!text) continue;
-        if (target) break;
-        target = text, r->verb = names[i][0];
-        for (unsigned other = i + 1; names[other]; other++)
-            if (mw_config_text(r->sink->config, names[other], NULL))
-                return mw_fail(error, MW_CONFIG, "'%s' and '%s' cannot both be given", names[i],
-                               names[other]);
+        if (text && target)
+            return mw_fail(error, MW_CONFIG, "'%s' and '%s' cannot both be given", by, names[i]);
+        if (text) target = text, by = names[i];
     }
     if (!target)
         return mw_fail(error, MW_CONFIG,
-                       "one of 'stream', 'list', 'channel' or 'key' must be "
-                       "given");
+                       "one of 'stream', 'list', 'channel' or 'key' must be given");
+    r->verb = by[0];
     return mw_template_new(&r->target, target, error);
 }
 
@@ -268,6 +271,10 @@ static mw_status open_redis(mw_sink *k, mw_error *error)
         return status;
     }
     k->self = r;
+    r->field = mw_config_text(k->config, "field", "event");
+    r->identity = mw_config_text(k->config, "identity", NULL);
+    r->max_length = (uint64_t)mw_config_int(k->config, "max_length", 0);
+    r->ttl_ms = (uint64_t)mw_config_int(k->config, "ttl", 0) / 1000000;
     r->most = (unsigned)mw_config_int(k->config, "concurrency", 1000);
     if (r->most == 0) r->most = 1;
     r->first_ms = (uint64_t)mw_config_int(k->config, "retry.first", 100000000) / 1000000;

@@ -28,23 +28,20 @@ static const mw_option options[] = {
     {0},
 };
 
-int mw_redis_add(const mw_redis_reader *r, mw_stream *frames, mw_batch *b, const char *bytes,
-                 size_t len, const char **why)
+mw_status mw_redis_add(const mw_redis_reader *r, mw_stream *frames, mw_batch *b, const char *bytes,
+                       size_t len, mw_error *error)
 {
-    static _Thread_local mw_error error;
-    size_t whole;
+    size_t whole, before = b->len;
     mw_batch_reserve(b, b->len + len + 1);
     char *to = b->block + b->len;
-    memcpy(to, bytes, len);
+    if (len) memcpy(to, bytes, len);
     if (r->by_line && (!len || to[len - 1] != '\n')) to[len++] = '\n';
     memset(to + len, 0, MW_JSON_PADDING);
-    mw_status status = frames->format->boundary(frames, to, len, 1, &whole, &error);
-    if (status == MW_OK && whole == len) {
-        b->len += len;
-        return 1;
-    }
-    *why = status == MW_OK ? "the entry is not whole frames" : error.message;
-    return 0;
+    mw_status status = frames->format->boundary(frames, to, len, 1, &whole, error);
+    if (status == MW_OK && whole != len)
+        status = mw_fail(error, MW_INVALID, "it is not whole events of the source's format");
+    if (status == MW_OK) b->len = before + len;
+    return status;
 }
 
 static mw_status open_redis(mw_source *s, mw_error *error)
@@ -54,10 +51,14 @@ static mw_status open_redis(mw_source *s, mw_error *error)
     int streams = mw_config_item(s->config, "stream", 0) != NULL;
     int channels = mw_config_item(s->config, "channel", 0) != NULL;
     r->source = s;
-    mw_status status = streams == channels
-                           ? mw_fail(error, MW_CONFIG, "either 'stream' or 'channel' must be given")
-                       : streams ? mw_redis_streams_open(r, error)
-                                 : mw_redis_channels_open(r, error);
+    mw_status status;
+    if (streams == channels)
+        status =
+            mw_fail(error, MW_CONFIG, "one of 'stream' and 'channel' must be given, and only one");
+    else if (channels && mw_config_text(s->config, "group", NULL))
+        status = mw_fail(error, MW_CONFIG, "a 'channel' has no 'group': groups are of streams");
+    else
+        status = streams ? mw_redis_streams_open(r, error) : mw_redis_channels_open(r, error);
     if (status != MW_OK) {
         free(r);
         return status;

@@ -1,5 +1,6 @@
 /* redis_acks.c: see redis_acks.h. */
 #include "sources/redis_acks.h"
+#include "base/log.h"
 #include "base/resp.h"
 
 #include <hiredis/hiredis.h>
@@ -13,7 +14,7 @@ typedef struct ids {
 
 struct mw_redis_acks {
     mw_redis *redis;
-    const char *stream, *group;
+    const char *name, *stream, *group;
     ids waiting, sent;
     mw_buffer command;
     void (*failed)(void *self);
@@ -27,7 +28,7 @@ mw_status mw_redis_acks_new(mw_redis_acks **acks, uv_loop_t *loop, const char *u
 {
     mw_redis_acks *a = calloc(1, sizeof *a);
     mw_assert(a != NULL);
-    a->stream = stream, a->group = group, a->failed = failed, a->self = self;
+    a->name = name, a->stream = stream, a->group = group, a->failed = failed, a->self = self;
     mw_status status = mw_redis_new(&a->redis, loop, url, name, 5000000000, error);
     if (status != MW_OK) {
         free(a);
@@ -54,6 +55,9 @@ static void on_reply(void *self, const redisReply *reply, const char *why)
         a->failed(a->self);
         return;
     }
+    if (reply->type == REDIS_REPLY_ERROR)
+        mw_log(MW_ERROR, a->name, "stream '%s': acknowledging to group '%s': %s", a->stream,
+               a->group, reply->str);
     a->sent.bytes.len = 0, a->sent.count = 0;
     mw_redis_acks_send(a);
 }

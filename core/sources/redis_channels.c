@@ -48,7 +48,7 @@ static void on_timer(uv_timer_t *timer)
 static void take(channels *c, const redisReply *channel, const redisReply *text)
 {
     mw_source *s = c->reader->source;
-    const char *why;
+    mw_error error;
     if (c->batch && strcmp(c->batch->meta, channel->str) != 0) give(c);
     if (!c->batch) {
         c->batch = mw_source_take(s, text->len + 1);
@@ -58,9 +58,10 @@ static void take(channels *c, const redisReply *channel, const redisReply *text)
         uv_timer_start(&c->timer, on_timer, 0, 0); /* when all that has come now is read */
     }
     mw_source_read(s, text->len);
-    if (!mw_redis_add(c->reader, &c->reader->stream, c->batch, text->str, text->len, &why)) {
+    if (mw_redis_add(c->reader, &c->reader->stream, c->batch, text->str, text->len, &error) !=
+        MW_OK) {
         give(c);
-        mw_source_reject(s, NULL, &c->reader->stream, 0, 0, text->str, text->len, why);
+        mw_source_reject(s, NULL, &c->reader->stream, 0, 0, text->str, text->len, error.message);
     } else if (c->batch->len >= BATCH_BYTES) {
         give(c);
     }
@@ -72,7 +73,8 @@ static void on_message(void *self, const redisReply *m)
     channels *c = self;
     if (!m || c->ended || m->elements < 3) return;
     const redisReply *channel = m->element[m->elements - 2], *text = m->element[m->elements - 1];
-    if (!strstr(m->element[0]->str, "message") || text->type != REDIS_REPLY_STRING) return;
+    if (!strstr(mw_redis_text(m->element[0]), "message")) return;
+    if (channel->type != REDIS_REPLY_STRING || text->type != REDIS_REPLY_STRING) return;
     take(c, channel, text);
 }
 
@@ -118,6 +120,10 @@ void mw_redis_channels_start(mw_redis_reader *r)
 {
     channels *c = r->channels;
     mw_buffer subscribe = {0};
+    if (r->source->once) { /* a channel has nothing in it */
+        mw_redis_channels_drain(r);
+        return;
+    }
     add_subscriptions(c, "SUBSCRIBE", 0, &subscribe);
     add_subscriptions(c, "PSUBSCRIBE", 1, &subscribe);
     mw_redis_link_listen(c->link, &subscribe, on_message, c);

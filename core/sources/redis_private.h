@@ -16,9 +16,10 @@ typedef struct mw_redis_reader {
     struct mw_redis_channels *channels;
 } mw_redis_reader;
 
-/* Adds one event's bytes to the batch; 0: they are none, and *why says so. */
-int mw_redis_add(const mw_redis_reader *r, mw_stream *frames, mw_batch *b, const char *bytes,
-                 size_t len, const char **why);
+/* Adds the bytes of an entry or a message to the batch. Not MW_OK: they are no events, `error` says
+ * why, and the batch is as it was. */
+mw_status mw_redis_add(const mw_redis_reader *r, mw_stream *frames, mw_batch *b, const char *bytes,
+                       size_t len, mw_error *error);
 /* A handle is closed: memory goes with the last. */
 void mw_redis_reader_released(mw_redis_reader *r);
 

@@ -5,7 +5,6 @@
  * acknowledged (XACK) when all that they caused is safe; those that were given to us and not
  * acknowledged come first after a restart, and those of consumers that are gone are taken over. */
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/resp.h"
 #include "event/json.h"
 #include "sources/redis_acks.h"
@@ -23,6 +22,13 @@ enum { NUMBER_BITS = 20, MS_BITS = 44, BLOCK_MS = 500, RETRY_MS = 200, ID_BYTES 
 /* What is asked now. */
 enum step { LAST, GROUP, OWN, NEW, PENDING, CLAIM };
 
+/* An entry that was no event. */
+typedef struct rejected {
+    struct rejected *next;
+    uint64_t position;
+    char id[ID_BYTES];
+} rejected;
+
 typedef struct stream {
     struct stream *next;
     struct mw_redis_streams *all;
@@ -32,13 +38,14 @@ typedef struct stream {
     mw_stream frames;
     mw_partition *partition;
     uint64_t position;
-    char
-        last[ID_BYTES]; /* that came, of a group: what we were given and did not get is behind it */
-    mw_buffer claims;   /* IDs, as arguments of a command, as in the next two */
-    mw_buffer acks_waiting, acks_sent;
-    uint32_t claim_count, waiting_count, sent_count;
+    /* of a group: the last that came: what was given to us and did not come is behind it */
+    char last[ID_BYTES];
+    rejected *rejected; /* of a group: in flight to the dead letters */
+    mw_buffer claims;   /* IDs, as arguments of a command */
+    uint32_t claim_count;
     enum step step;
     int asking, at_end;
+    int vanished; /* the stream was deleted, and its group with it: all that is there now is new */
     int64_t claim_at_ns;
 } stream;
 
@@ -50,7 +57,7 @@ struct mw_redis_streams {
     char consumer[256];
     int64_t claim_ns;
     uint64_t count;
-    int ended, closing;
+    int from_end, ended, closing;
     mw_buffer command, event;
 };
 
@@ -92,15 +99,26 @@ static void write_id(char *to, uint64_t position)
              position & ((1u << NUMBER_BITS) - 1));
 }
 
+static void note_rejected(stream *t, const char *id, uint64_t position)
+{
+    rejected *e = calloc(1, sizeof *e);
+    mw_assert(e != NULL);
+    snprintf(e->id, sizeof e->id, "%s", id);
+    e->position = position, e->next = t->rejected;
+    t->rejected = e;
+}
+
 static void acknowledge_rejected(stream *t, uint64_t position)
 {
     mw_buffer ids = {0};
-    char id[ID_BYTES];
-    if (!t->acks) return;
-    write_id(id, position);
-    mw_resp_argument(&ids, id, strlen(id));
+    rejected **at = &t->rejected, *e;
+    while ((e = *at) && e->position != position) at = &e->next;
+    if (!e) return;
+    *at = e->next;
+    mw_resp_argument(&ids, e->id, strlen(e->id));
     mw_redis_acks_add(t->acks, &ids, 1);
     mw_buffer_close(&ids);
+    free(e);
 }
 
 void mw_redis_streams_acknowledge(mw_redis_reader *r, mw_batch *b)
@@ -162,22 +180,30 @@ static int pack(const char *id, uint64_t *position)
     return ms >> MS_BITS == 0 && number >> NUMBER_BITS == 0;
 }
 
+static void add_text(mw_buffer *out, const redisReply *text, int quoted)
+{
+    size_t len = text->type == REDIS_REPLY_STRING ? text->len : 0;
+    if (quoted) mw_json_quote(out, mw_redis_text(text), len);
+    else
+        mw_buffer_append(out, mw_redis_text(text), len);
+}
+
 /* The field that has the event, or an object of all of them. */
 static void read_fields(streams *all, const redisReply *fields)
 {
     mw_buffer *out = &all->event;
     out->len = 0;
     for (size_t i = 0; i + 1 < fields->elements; i += 2)
-        if (strcmp(fields->element[i]->str, all->field) == 0) {
-            mw_buffer_append(out, fields->element[i + 1]->str, fields->element[i + 1]->len);
+        if (strcmp(mw_redis_text(fields->element[i]), all->field) == 0) {
+            add_text(out, fields->element[i + 1], 0);
             return;
         }
     mw_buffer_text(out, "{");
     for (size_t i = 0; i + 1 < fields->elements; i += 2) {
         if (i) mw_buffer_text(out, ",");
-        mw_json_quote(out, fields->element[i]->str, fields->element[i]->len);
+        add_text(out, fields->element[i], 1);
         mw_buffer_text(out, ":");
-        mw_json_quote(out, fields->element[i + 1]->str, fields->element[i + 1]->len);
+        add_text(out, fields->element[i + 1], 1);
     }
     mw_buffer_text(out, "}");
 }
@@ -197,11 +223,11 @@ static int take_entries(stream *t, const redisReply *list)
     streams *all = t->all;
     mw_redis_reader *r = all->reader;
     mw_batch *b = begin_batch(t);
-    const char *why;
+    mw_error error;
     for (size_t i = 0; i < list->elements; i++) {
         const redisReply *entry = list->element[i];
         if (entry->type != REDIS_REPLY_ARRAY || entry->elements < 2) continue;
-        const char *id = entry->element[0]->str;
+        const char *id = mw_redis_text(entry->element[0]);
         const redisReply *fields = entry->element[1];
         uint64_t position = 0;
         if (!pack(id, &position) && !all->group) {
@@ -218,15 +244,14 @@ static int take_entries(stream *t, const redisReply *list)
         }
         read_fields(all, fields);
         mw_source_read(r->source, all->event.len);
-        size_t len = b->len;
-        if (mw_redis_add(r, &t->frames, b, all->event.bytes, all->event.len, &why)) {
+        if (mw_redis_add(r, &t->frames, b, all->event.bytes, all->event.len, &error) == MW_OK) {
             note_id(b, id, position);
             continue;
         }
-        b->len = len;
         give(t, b);
+        if (t->acks) note_rejected(t, id, position);
         mw_source_reject(r->source, t->partition, &t->frames, position, position, all->event.bytes,
-                         all->event.len, why);
+                         all->event.len, error.message);
         b = begin_batch(t);
     }
     give(t, b);
@@ -266,6 +291,7 @@ static int take_error(stream *t, const char *error)
     }
     if (strncmp(error, "NOGROUP", 7) == 0) { /* the stream was deleted, and the group with it */
         t->step = GROUP;
+        t->vanished = 1;
         return 0;
     }
     if (mw_redis_is_temporary(error)) return 0;
@@ -280,8 +306,8 @@ static int take_pending(stream *t, const redisReply *list)
     for (size_t i = 0; i < list->elements; i++) {
         const redisReply *entry = list->element[i];
         if (entry->type != REDIS_REPLY_ARRAY || entry->elements < 2) continue;
-        if (strcmp(entry->element[1]->str, t->all->consumer) == 0) continue;
-        mw_resp_argument(&t->claims, entry->element[0]->str, entry->element[0]->len);
+        if (strcmp(mw_redis_text(entry->element[1]), t->all->consumer) == 0) continue;
+        mw_resp_text(&t->claims, mw_redis_text(entry->element[0]));
         t->claim_count++;
     }
     t->step = t->claim_count ? CLAIM : NEW;
@@ -304,11 +330,14 @@ static int take_reply(stream *t, const redisReply *reply)
     int is_list = reply->type == REDIS_REPLY_ARRAY;
     switch (t->step) {
     case LAST: /* XREVRANGE: the newest */
-        if (is_list && reply->elements) pack(reply->element[0]->element[0]->str, &t->position);
+        if (is_list && reply->elements && reply->element[0]->type == REDIS_REPLY_ARRAY &&
+            reply->element[0]->elements)
+            pack(mw_redis_text(reply->element[0]->element[0]), &t->position);
         t->step = NEW;
         return 1;
     case GROUP:
         t->step = OWN;
+        strcpy(t->last, "0");
         return 1;
     case PENDING:
         if (is_list) return take_pending(t, reply);
@@ -387,37 +416,15 @@ static void write_question(stream *t)
     char number[24];
     switch (t->step) {
     case LAST:
-        mw_resp_begin(c, 6);
-        mw_resp_text(c, "XREVRANGE");
-        mw_resp_text(c, t->name);
-        mw_resp_text(c, "+");
-        mw_resp_text(c, "-");
-        mw_resp_text(c, "COUNT");
-        mw_resp_text(c, "1");
+        mw_resp_command(c, "XREVRANGE", t->name, "+", "-", "COUNT", "1", NULL);
         return;
     case GROUP:
-        mw_resp_begin(c, 6);
-        mw_resp_text(c, "XGROUP");
-        mw_resp_text(c, "CREATE");
-        mw_resp_text(c, t->name);
-        mw_resp_text(c, all->group);
-        mw_resp_text(
-            c, strcmp(mw_config_text(all->reader->source->config, "from", "start"), "end") == 0
-                   ? "$"
-                   : "0");
-        mw_resp_text(c, "MKSTREAM");
+        mw_resp_command(c, "XGROUP", "CREATE", t->name, all->group,
+                        all->from_end && !t->vanished ? "$" : "0", "MKSTREAM", NULL);
         return;
     case PENDING:
-        mw_resp_begin(c, 8);
-        mw_resp_text(c, "XPENDING");
-        mw_resp_text(c, t->name);
-        mw_resp_text(c, all->group);
-        mw_resp_text(c, "IDLE");
         snprintf(number, sizeof number, "%" PRId64, all->claim_ns / 1000000);
-        mw_resp_text(c, number);
-        mw_resp_text(c, "-");
-        mw_resp_text(c, "+");
-        mw_resp_text(c, "100");
+        mw_resp_command(c, "XPENDING", t->name, all->group, "IDLE", number, "-", "+", "100", NULL);
         return;
     case CLAIM:
         snprintf(number, sizeof number, "%" PRId64, all->claim_ns / 1000000);
@@ -459,6 +466,7 @@ static void close_streams(streams *all)
         mw_redis_acks_close(t->acks);
         mw_stream_close(&t->frames);
         mw_buffer_close(&t->claims);
+        for (rejected *e = t->rejected, *then; e; e = then) then = e->next, free(e);
         free(t);
     }
     all->first = NULL;
@@ -500,6 +508,7 @@ mw_status mw_redis_streams_open(mw_redis_reader *r, mw_error *error)
     all->group = mw_config_text(s->config, "group", NULL);
     all->field = mw_config_text(s->config, "field", "event");
     all->claim_ns = mw_config_int(s->config, "claim", 300000000000);
+    all->from_end = strcmp(mw_config_text(s->config, "from", "start"), "end") == 0;
     all->count = (uint64_t)mw_config_int(s->config, "count", 500);
     if (!all->count) all->count = 1;
     if (consumer) snprintf(all->consumer, sizeof all->consumer, "%s", consumer);
@@ -524,12 +533,12 @@ mw_status mw_redis_streams_open(mw_redis_reader *r, mw_error *error)
 void mw_redis_streams_start(mw_redis_reader *r)
 {
     streams *all = r->streams;
-    int from_end = strcmp(mw_config_text(r->source->config, "from", "start"), "end") == 0;
     for (stream *t = all->first; t; t = t->next) {
         t->step = all->group ? GROUP : NEW;
         if (all->group) continue;
         t->partition = mw_source_partition(r->source, t->name);
-        if (!mw_partition_known(t->partition, &t->position, NULL, NULL) && from_end) t->step = LAST;
+        int known = mw_partition_known(t->partition, &t->position, NULL, NULL);
+        if (!known && all->from_end) t->step = LAST;
     }
     mw_redis_streams_resume(r);
 }

@@ -208,7 +208,7 @@ describe("the sink redis", function()
     assert(err:find("'stream' and 'key' cannot both be given", 1, true), err)
     code, _, err = run(folder, server, from_redis "")
     assert.equal(2, code)
-    assert(err:find("either 'stream' or 'channel' must be given", 1, true), err)
+    assert(err:find("one of 'stream' and 'channel' must be given, and only one", 1, true), err)
   end)
 end)
 
@@ -391,6 +391,37 @@ describe("the source redis", function()
         end
       end
     end
+  end)
+
+  it(
+    "acknowledges what is no event, whatever its ID, and reads a stream anew that was deleted",
+    function()
+      local folder = s.folder()
+      local p = router(folder, server, from_redis [[stream = "s", group = "g", from = "end"]])
+      s.eventually(function() return #server:list("XINFO", "GROUPS", "s") == 1 end, 5, "a group")
+      server:command("XADD", "s", "1700000000000000000-1", "event", "{broken")
+      server:command("XADD", "s", "1700000000000000001-1", "event", '{"id":1}')
+      s.eventually(function() return (ids(folder))[1] end, 5, "it is read")
+      s.eventually(
+        function() return server:list("XPENDING", "s", "g")[1] == 0 end,
+        5,
+        "all are acknowledged"
+      )
+      assert.equal("{broken", s.events(folder .. "/state/dead-letters.ndjson")[1].raw)
+      server:command("DEL", "s")
+      server:command("XADD", "s", "*", "event", '{"id":2}')
+      s.eventually(function() return (ids(folder))[2] end, 5, "nothing of the new stream is missed")
+      p:kill()
+      assert.equal(0, p:wait(10))
+    end
+  )
+
+  it("ends at once where it is to read what is there, and listens to a channel", function()
+    local folder = s.folder()
+    assert.equal(0, (run(folder, server, from_redis [[channel = "c"]], { "--once" })))
+    local code, _, err = run(folder, server, from_redis [[channel = "c", group = "g"]])
+    assert.equal(2, code)
+    assert(err:find("a 'channel' has no 'group': groups are of streams", 1, true), err)
   end)
 
   it("says when what it is to read is no stream", function()
