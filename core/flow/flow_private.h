@@ -233,10 +233,10 @@ struct mw_rules {
     mw_projector **projectors; /* one a source */
     int32_t *time_paths;       /* one a source; -1: none */
     int32_t ***key_paths;      /* [chain][stage][n] */
-    mw_stage_order **
-        *stage_orders; /* [chain][stage][home]; of a channel [source * shards + home] */
-    mw_buffer routed;  /* mw_routed of the run, where they leave in its order */
-    int in_order; /* what the run sends to channels is put back into the order of its batches */
+    /* [chain][stage][home]; of a channel [source * shards + home] */
+    mw_stage_order ***stage_orders;
+    mw_buffer routed; /* mw_routed of the run, where they leave in its order */
+    int in_order;     /* what the run sends to channels is put back into the order of its batches */
     uint32_t *list_counts; /* scratch, one a sink */
     mw_list_item **lists;
     uint32_t chain, stage;      /* that run */
@@ -474,8 +474,8 @@ void mw_time_read_rows(mw_rules *r, mw_batch *b, mw_progress *p);
 void mw_time_begin(mw_rules *r, mw_batch *b);
 void mw_time_end(mw_rules *r);
 int mw_time_is_due(mw_shard *s);
-/* Nothing more will come: with `windows`, what is open ends. Then the clock ends. Timers stay: they
- * are for the next start. */
+/* Nothing more will come: with `windows`, what is open ends. Then the clock ends. Timers that are
+ * later than `final_ns`, where time has come to, stay for the next start. */
 void mw_time_flush(mw_shard *s, int windows, int64_t final_ns);
 /* How far time has come when all has been read. Control's thread. */
 int64_t mw_time_at_end(const mw_flow *f);
@@ -504,7 +504,7 @@ void mw_park_abandon(void *rules, mw_parked *p);
 void mw_park_forget(mw_rules *r);
 /* A call to a key that lives here; and the answer to one that was made here. */
 void mw_park_called(mw_shard *s, mw_far *far);
-void mw_park_answered(mw_shard *s, mw_far *far);
+void mw_park_answered(mw_far *far);
 /* For the view. */
 mw_parked *mw_park_call(void *rules, mw_far *far);
 uint64_t mw_park_key(void *rules, uint32_t row);

@@ -258,8 +258,8 @@ static void state(const mw_flow *f, mw_buffer *out)
     kept(f, out, "moonweir_state_bytes", "gauge", "Memory of their keys and of what lies in place.",
          NULL, kept_bytes);
     kept(f, out, "moonweir_window_late_events_total", "counter",
-         "Additions that came too late for their window, since the version began.", "window",
-         kept_late);
+         "Additions that came too late for their window, as long as it has been declared.",
+         "window", kept_late);
     one(out, "moonweir_checkpoint_seconds", "gauge",
         "What the last checkpoint of states took, until it was written.",
         (double)f->cut.took_ns / 1e9);

@@ -96,10 +96,9 @@ void mw_park_called(mw_shard *s, mw_far *f)
 }
 
 /* What it came to, and its JSON. */
-void mw_park_answered(mw_shard *s, mw_far *f)
+void mw_park_answered(mw_far *f)
 {
     mw_parked *p = f->parked;
-    (void)s;
     mw_answer_add(&p->answer, MW_NUMBER)->number = f->status;
     if (f->answer.len) {
         mw_buffer_append(&p->answer.texts, f->answer.bytes, f->answer.len);

@@ -92,10 +92,11 @@ void mw_prepare(mw_shard *s, mw_batch *b)
     mw_time_of_batch(s, r, b);
     int keyed = chain->count && (chain->stages[0].by_count || chain->stages[0].by_function);
     mw_frame *waits = NULL;
+    r->in_order = spread;
     if (keyed && (s->flow->shards > 1 || chain->count > 1))
         mw_run_hand_out(r, b, b->source, 0, spread || chain->count > 1);
     else
-        r->in_order = spread, waits = mw_run_here(r, b, b->source, 0, spread);
+        waits = mw_run_here(r, b, b->source, 0, spread);
     if (spread) atomic_fetch_sub(&s->load, 1);
     if (waits) return; /* mw_run_finish goes on */
     mw_delivery_decided(s, b);

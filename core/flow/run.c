@@ -143,10 +143,14 @@ static void send_routed(mw_rules *r, mw_batch *b, mw_buffer *routed)
     mw_routed *list = (mw_routed *)routed->bytes;
     uint32_t count = (uint32_t)(routed->len / sizeof *list);
     mw_run *runs[shards];
+    if (shards == 1) return; /* there the rules of channels have run */
     if (count) qsort(list, count, sizeof *list, by_place);
     for (uint32_t chain = g->source_count; chain < g->chain_count; chain++) {
+        uint32_t rows[shards];
         if (!is_routed_to(&g->chains[chain])) continue;
-        for (unsigned i = 0; i < shards; i++) runs[i] = new_run(r->shard, b, chain, 0, 1, count);
+        memset(rows, 0, sizeof rows);
+        for (uint32_t n = 0; n < count; n++) rows[list[n].owner] += list[n].chain == chain;
+        for (unsigned i = 0; i < shards; i++) runs[i] = new_run(r->shard, b, chain, 0, 1, rows[i]);
         for (uint32_t n = 0; n < count; n++) {
             if (list[n].chain != chain) continue;
             mw_run *run = runs[list[n].owner];

@@ -246,7 +246,7 @@ static void on_message(void *self, mw_message m)
         mw_park_called(s, m.body);
         break;
     case MW_MSG_ANSWER:
-        mw_park_answered(s, m.body);
+        mw_park_answered(m.body);
         break;
     case MW_MSG_DONE:
         mw_shard_finish(s, b);

@@ -235,7 +235,8 @@ void mw_far_do(mw_far *f, mw_keeper *k, int64_t watermark_ns)
         break;
     default:
         change_record(f, k->records);
-        if (f->ttl_ns >= 0) mw_records_live(k->records, &f->key, f->ttl_ns, f->at_ns);
+        int done = f->status || f->operation == MW_FAR_RECORD_LIVE;
+        if (done && f->ttl_ns >= 0) mw_records_live(k->records, &f->key, f->ttl_ns, f->at_ns);
     }
 }
 

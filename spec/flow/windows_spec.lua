@@ -302,7 +302,8 @@ describe("states and timers by keys of other shards", function()
         mw.rule("r", { from = input, by = "card" }, function(e)
           if e.shop == "s" then return end
           local first = st:compare_and_set(e.shop, "by", nil, e.id)
-          local second = not first and st:compare_and_set(e.shop, "by", -1, e.id)
+          local second = not first and st:compare_and_set(e.shop, "by", -1, e.id, { ttl = "1ms" })
+          if second == false and not st:get(e.shop, "by") then error("what was not done took the record's time") end
           local list = st:push(e.shop, "last", { e.id, "x\"y" }, 3)
           local all = st:push({ e.shop, "all" }, "ids", e.id)
           sets:set("s" .. e.id, { id = e.id, text = "a\"b\n", list = { 1, "z" }, null = mw.null })
