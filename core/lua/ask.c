@@ -11,7 +11,7 @@ static mw_view *view_of(lua_State *L)
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-static int ask(lua_State *L)
+static int send_question(lua_State *L)
 {
     enum { CURRENT = 1, STORE, HOW, KEY, FIRST };
     mw_view *v = view_of(L);
@@ -74,7 +74,7 @@ void mw_ask_open(lua_State *L, mw_view *view)
     static const struct {
         const char *name;
         lua_CFunction call;
-    } functions[] = {{"send", ask}, {"reply", reply}};
+    } functions[] = {{"send", send_question}, {"reply", reply}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         lua_pushlightuserdata(L, view);
         lua_pushcclosure(L, functions[i].call, 1);

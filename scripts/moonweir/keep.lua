@@ -104,6 +104,7 @@ M.ELSEWHERE = 9
 ---@return integer status, table? answer
 function M.far(index, operation, given, name, by, ttl)
   name = name or ""
+  park.check()
   park.await(C.mw_view_call(R, index, operation, R.row, given, name, #name, by or 0, ttl or -1))
   local status = R.reply[0].number
   if R.reply_count < 2 then return status, nil end

@@ -76,19 +76,22 @@ function M.resume(question)
   go_on(co, M.reply())
 end
 
---- Waits for the answer to a question.
-function M.await(question)
+--- An error where nobody can wait: before something is asked.
+function M.check()
   if running() ~= current then
     error("this waits for an answer, which a coroutine of the rule's own cannot", 3)
   end
-  yield(question)
 end
+
+--- Waits for the answer to a question.
+function M.await(question) yield(question) end
 
 --- Asks a store, and waits for the reply. Nil and why where there is none.
 function M.ask(...) return yield(M.send(current, ...)) end
 
---- Runs each function until it waits for an answer; then waits for the first that asked, and so on.
-local function run_all(co, results, ...)
+--- Runs each of the functions until it waits for an answer; then waits for the first that asked,
+--- and so on.
+local function run_all(co, results, functions)
   local asked, first, last = {}, 1, 0
   local function run(i, of, ...)
     current = of
@@ -103,8 +106,8 @@ local function run_all(co, results, ...)
     last = last + 1
     asked[last] = { i, of, what }
   end
-  for i = 1, select("#", ...) do
-    run(i, create((select(i, ...))))
+  for i = 1, #functions do
+    run(i, create(functions[i]))
   end
   while first <= last do
     local i, of, question = unpack(asked[first])
@@ -115,29 +118,34 @@ local function run_all(co, results, ...)
   end
 end
 
---- The first result of each function; what they ask travels together. One that fails ends all.
-function M.all(...)
-  local n = select("#", ...)
-  for i = 1, n do
-    local fn = (select(i, ...))
-    if type(fn) ~= "function" then
-      error("mw.all runs functions; number " .. i .. " is a " .. type(fn), 2)
-    end
-  end
+--- The first result of each function of a list, by its number; what they ask travels together. One
+--- that fails ends all.
+function M.all_of(functions)
   local co, results = running(), {}
   if not co or co ~= current then
-    for i = 1, n do
-      results[i] = (select(i, ...))()
+    for i = 1, #functions do
+      results[i] = functions[i]()
     end
-    return unpack(results, 1, n)
+    return results
   end
-  local ok, why = pcall(run_all, co, results, ...)
+  local ok, why = pcall(run_all, co, results, functions)
   if not ok then
     current = co
     C.mw_view_release(R)
     error(why, 0)
   end
-  return unpack(results, 1, n)
+  return results
+end
+
+--- The same of functions that are given one by one, as so many results.
+function M.all(...)
+  local functions, n = { ... }, select("#", ...)
+  for i = 1, n do
+    if type(functions[i]) ~= "function" then
+      error("mw.all runs functions; number " .. i .. " is a " .. type(functions[i]), 2)
+    end
+  end
+  return unpack(M.all_of(functions), 1, n)
 end
 
 return M

@@ -203,9 +203,7 @@ function M.open(mw, d, kit)
     --- Sends one command about a key, and waits for its reply. Nil and why where there is none.
     local function ask(how, key, ...)
       if R.asks ~= 0 and R.given ~= 0 then return park.ask(index, how, key, ...) end
-      if R.given == 0 then
-        error(what .. " is used by rules, not while the flow is declared", 4)
-      end
+      if R.given == 0 then error(what .. " is used by rules, not while the flow is declared", 4) end
       local reply = answer(...)
       return reply
     end
@@ -288,11 +286,14 @@ function M.open(mw, d, kit)
 
     --- The records of several keys, by key; what they ask leaves together.
     function methods.get_all(_, keys)
+      if type(keys) ~= "table" then
+        error(what .. ": get_all wants a list of keys, not a " .. type(keys), 2)
+      end
       local asks, records = {}, {}
       for i, key in ipairs(keys) do
         asks[i] = function() records[key] = methods.get(nil, key) end
       end
-      park.all(unpack(asks))
+      park.all_of(asks)
       return records
     end
 

@@ -8,7 +8,7 @@ local keep = require "moonweir.keep"
 local event = require "moonweir.event"
 local encode = require "moonweir.encode"
 local C, ffi, R = core.C, core.ffi, core.view()
-local type, error, pairs, next = type, error, pairs, next
+local type, error, tostring, pairs, next = type, error, tostring, pairs, next
 
 local M = {}
 
@@ -212,6 +212,9 @@ function M.open(mw, kit)
     --- Appends to the list in a field, of which the last `most` stay.
     function methods.push(_, key, field, value, most)
       name_of(field, 2)
+      if most ~= nil and (type(most) ~= "number" or most < 1) then
+        error(what .. ": push keeps the last of a list, one at least, not " .. tostring(most), 2)
+      end
       if not methods.is_here(nil, key) then
         keep.give(parts, value)
         local _, answer = keep.far(index, keep.RECORD_PUSH, 1, field, most)
@@ -238,7 +241,10 @@ function M.open(mw, kit)
       return status == 1
     end
 
-    function methods.live(_, key, ttl) live(key, ttl_of { ttl = ttl }) end
+    function methods.live(_, key, ttl)
+      if ttl == nil then error(what .. ": live wants a time to live after the key", 2) end
+      live(key, ttl_of { ttl = ttl })
+    end
 
     --- Goes through the records of this shard: `for key, record in state:each() do`.
     function methods.each(_)

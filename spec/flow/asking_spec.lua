@@ -37,6 +37,76 @@ end
 describe("several questions of one rule", function()
   after_each(s.clean)
 
+  it("may be very many", function()
+    local server = redis.start()
+    local folder = s.folder()
+    events(folder, 1, 1)
+    local out, dead = run(
+      folder,
+      server,
+      [[
+      local keys = {}
+      for i = 1, 20000 do keys[i] = "k" .. i end
+      p:put("k20000", "n", 7)
+      local all = p:get_all(keys)
+      out:send { n = all.k20000.n, none = all.k1 == nil, why = tostring(select(2, pcall(p.get_all, p, "k1"))) }
+    ]],
+      1
+    )
+    assert.equal(0, #dead, dead[1] and dead[1].error)
+    assert.equal(7, out[1].n)
+    assert.is_true(out[1].none)
+    assert(out[1].why:find("get_all wants a list of keys, not a string", 1, true), out[1].why)
+  end)
+
+  it("look up what a source and Redis tell, on several shards", function()
+    local server = redis.start()
+    for shards = 1, 3 do
+      local folder = s.folder()
+      events(folder, 500, 20)
+      s.write(folder .. "/rates.ndjson", "")
+      local rates = {}
+      for i = 1, 20 do
+        rates[i] = ('{"card":"c%d","rate":%d}'):format(i, i)
+        server:command("HSET", "people:u" .. i, "name", "n" .. i)
+      end
+      s.write(folder .. "/rates.ndjson", table.concat(rates, "\n") .. "\n")
+      local p = s.router(
+        folder,
+        [[
+        local mw = require "moonweir"
+        local told = mw.source.file("told", { path = "rates.ndjson", follow = true })
+        local input = mw.source.file("input", { path = "wait.ndjson", follow = true, poll = "10ms" })
+        local out = mw.sink.file("out", { path = "out.ndjson" })
+        local rates = mw.table("rates", { source = told, key = "card" })
+        local people = mw.table("people", { url = mw.env.REDIS })
+        mw.rule("r", { from = input, by = "user" }, function(e)
+          local rate, who = rates:get(e.card), people:get(e.user)
+          out:send(e, { rate = rate and rate.rate, who = who and who.name })
+        end)
+      ]],
+        { "--state", "state", "--shards", tostring(shards), "--admin", "127.0.0.1:0" },
+        { env = { REDIS = server.url } }
+      )
+      local host, port = p:address "admin"
+      s.eventually(function()
+        local metrics = select(2, s.post(host, port, "/metrics"))
+        return metrics:find('moonweir_state_keys{sort="state",name="table.rates"} 20', 1, true)
+      end, 10, "the rows are there")
+      s.write(folder .. "/wait.ndjson", s.read(folder .. "/in.ndjson"))
+      s.eventually(function()
+        local _, lines = s.read(folder .. "/out.ndjson"):gsub("\n", "")
+        return lines == 500
+      end, 10, "all are looked up")
+      for _, e in ipairs(s.events(folder .. "/out.ndjson")) do
+        assert.equal("c" .. e.rate, e.card)
+        assert.equal("n" .. e.user:sub(2), e.who)
+      end
+      p:kill()
+      assert.equal(0, p:wait(10))
+    end
+  end)
+
   it("each get their own answer, in whatever order those come", function()
     local server = redis.start()
     for shards = 1, 3 do
