@@ -12,6 +12,7 @@
  * A flow that keeps nothing by key needs no cuts: its checkpoints are positions alone. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "flow/keeping.h"
 #include "flow/reload.h"
 
 #include <stdlib.h>
@@ -76,6 +77,26 @@ static int take_some(mw_shard *s)
     return 0;
 }
 
+/* States that may not grow further: a checkpoint comes at once, and far above the limit nothing new
+ * until there is room. */
+void mw_cut_look_at_limits(mw_shard *s)
+{
+    if (s->lets_go && !mw_keeping_let_go(s)) s->lets_go = 0;
+    if (s->lets_go) mw_shard_stay_awake(s);
+    if (mw_keeping_is_over(s, 1)) atomic_store(&s->flow->cut.wanted, 1);
+    int over = mw_keeping_is_over(s, 2);
+    if (over != s->is_over) mw_shard_report(s, MW_MSG_FULLNESS, (uint32_t)over, NULL);
+    s->is_over = over;
+}
+
+void mw_cut_written(mw_shard *s, unsigned cut)
+{
+    if (!s->has_limits || cut != s->checkpoint_cut) return;
+    mw_keeping_let_go_begin(s);
+    s->lets_go = 1;
+    mw_shard_stay_awake(s);
+}
+
 void mw_cut_look(mw_shard *s)
 {
     mw_flow *f = s->flow;
@@ -94,7 +115,10 @@ void mw_cut_look(mw_shard *s)
 void mw_cut_now(mw_shard *s)
 {
     s->cut = s->marked_cut;
-    if (s->cut_checkpoint) mw_keeping_snapshot(s), s->taking = s->snapshots != NULL;
+    if (s->cut_checkpoint) {
+        mw_keeping_snapshot(s);
+        s->taking = s->snapshots != NULL, s->lets_go = 0;
+    }
     s->cut_reached = s->watermark_ns == INT64_MAX ? s->kept_watermark_ns : s->watermark_ns;
     mw_shard_report(s, MW_MSG_CUT_PASSED, 0, s);
     mw_swap_release_held(s);
@@ -124,7 +148,8 @@ void mw_cut_begin(mw_flow *f)
     if (f->cut.busy || mw_reload_is_busy(f) || f->phase == MW_STOPPING) return;
     int64_t now_ns = mw_clock_steady_ns();
     int checkpoint = f->store && !f->cut.rows && !f->cut.snapshots && !f->cut.awaited &&
-                     now_ns - f->cut.checkpoint_at_ns >= f->version->graph.checkpoint_ns;
+                     (now_ns - f->cut.checkpoint_at_ns >= f->version->graph.checkpoint_ns ||
+                      atomic_load(&f->cut.wanted));
     if (!checkpoint && f->shards == 1) return;
     f->cut.busy = 1;
     f->cut.number++;
@@ -132,6 +157,7 @@ void mw_cut_begin(mw_flow *f)
     if (checkpoint) {
         f->cut.awaited = f->shards, f->cut.checkpoint = f->cut.number;
         f->cut.checkpoint_at_ns = now_ns;
+        atomic_store(&f->cut.wanted, 0);
     }
     atomic_store(&f->cut.marked, 0);
     atomic_store(&f->cut.over, 0);
@@ -210,6 +236,12 @@ static void free_snapshots(mw_flow *f)
     f->cut.snapshots = NULL;
 }
 
+/* The store has all that the cut of the checkpoint had. */
+static void on_stored(mw_flow *f)
+{
+    mw_flow_broadcast(f, MW_MSG_WRITTEN, f->cut.checkpoint, NULL);
+}
+
 static void on_written(uv_work_t *work, int status)
 {
     writing *w = work->data;
@@ -222,6 +254,7 @@ static void on_written(uv_work_t *work, int status)
         free_snapshots(f);
         free_rows(f->cut.rows, f->cut.row_count);
         f->cut.rows = NULL, f->cut.row_count = 0;
+        on_stored(f);
     } else { /* the same again, until it is written: nothing of it may be lost */
         mw_count(&f->checkpoint_failures, 1);
         mw_log(MW_ERROR, "checkpoint", "%s; trying again", w->error.message);
@@ -256,6 +289,7 @@ static void on_taken(mw_flow *f)
         free_snapshots(f);
         free_rows(f->cut.rows, f->cut.row_count);
         f->cut.rows = NULL, f->cut.row_count = 0;
+        on_stored(f);
         return;
     }
     begin_write(f);

@@ -2,6 +2,7 @@
 #include "flow/flow.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "flow/keeping.h"
 #include "flow/reload.h"
 #include "flow/watchdog.h"
 

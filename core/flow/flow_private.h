@@ -63,6 +63,7 @@ enum mw_message_kind {
     MW_MSG_HURRY,     /* sinks deliver what waits */
     MW_MSG_CUT_MARK,  /* target: the cut's number << 1 | whether it is a checkpoint */
     MW_MSG_CUT_NOW,   /* all before it has been decided */
+    MW_MSG_WRITTEN,   /* target: number of the cut whose checkpoint is in the store */
     MW_MSG_WATERMARK, /* body: event time, as an integer */
     MW_MSG_FLUSH,     /* all input has ended; target 1: so do the windows */
     MW_MSG_STOP,      /* everything closes */
@@ -217,9 +218,10 @@ struct mw_rule_counters {
     mw_counter events, filtered, failed;
 };
 
-/* Of what is kept under a declaration on one shard: late additions are a window's. */
+/* Of what is kept under a declaration on one shard. `cold`: keys in the store alone; late additions
+ * are a window's. */
 struct mw_kept_counters {
-    mw_counter keys, bytes, late;
+    mw_counter keys, cold, bytes, late;
 };
 
 /* The rules of a version on one shard: a Lua state, and what goes with it. It is made by the thread
@@ -315,6 +317,7 @@ struct mw_shard {
     int64_t watermark_ns, kept_watermark_ns; /* the latter: before all was at its end */
     int has_due, is_flushing;
     mw_keeping *keepers;
+    int has_limits, lets_go, is_over; /* of memory (keeping.c) */
     mw_store_client *stores;
     mw_parked *answered, *answered_last;
     uint32_t waits; /* rows that wait for an answer */
@@ -360,6 +363,7 @@ struct mw_flow {
     struct {
         _Atomic unsigned marked; /* shards that have passed the mark */
         _Atomic int over;        /* one has seen that all before it is decided */
+        _Atomic int wanted;      /* a checkpoint before its time */
         /* control's */
         unsigned number, awaited_pass, awaited;
         unsigned checkpoint; /* number of the cut that the checkpoint under way is of */
@@ -454,47 +458,6 @@ int mw_run_route(void *host, mw_view *v, uint32_t row, uint32_t channel);
 mw_list_item *mw_run_new_list(mw_batch *b, mw_sink_host *to, int ordered, uint32_t count);
 void mw_run_send_list(mw_shard *s, mw_list_item *item);
 
-/* time.c */
-mw_progress *mw_time_progress(const mw_batch *b);
-/* A batch is given: its partition is known from here on. */
-void mw_time_note(mw_source_host *h, mw_batch *b);
-void mw_time_forget(mw_source_host *h);
-/* How far time has come in the partitions of a shard, but for one; INT64_MAX: there is no other
- * that counts. */
-int64_t mw_time_least(const mw_shard *s, const mw_progress *but);
-/* For the watermark of a cut: its home notes which partitions count, before it says that it has
- * passed the mark; control reads how far they have come when all before the cut is decided and
- * nobody works on. INT64_MAX: none counts. */
-void mw_time_mark(mw_shard *s);
-int64_t mw_time_at_cut(const mw_flow *f);
-/* Gives the rows of the view their times. What has none becomes a dead letter. */
-void mw_time_of_batch(mw_shard *s, mw_rules *r, mw_batch *b);
-void mw_time_read_rows(mw_rules *r, mw_batch *b, mw_progress *p);
-/* Before and after rules run. */
-void mw_time_begin(mw_rules *r, mw_batch *b);
-void mw_time_end(mw_rules *r);
-int mw_time_is_due(mw_shard *s);
-/* Nothing more will come: with `windows`, what is open ends. Then the clock ends. Timers that are
- * later than `final_ns`, where time has come to, stay for the next start. */
-void mw_time_flush(mw_shard *s, int windows, int64_t final_ns);
-/* How far time has come when all has been read. Control's thread. */
-int64_t mw_time_at_end(const mw_flow *f);
-void mw_time_open(mw_shard *s);
-void mw_time_start(mw_shard *s); /* or stops, where the version needs no ticks */
-void mw_time_close(mw_shard *s);
-
-/* keeping.c: what is kept by key, on a shard. */
-/* Ties the version's declarations to what the shard keeps under their names, makes what is new, and
- * fills it from the last checkpoint. */
-mw_status mw_keeping_open(mw_shard *s, mw_version *v, mw_error *error);
-/* The version takes over: which windows tell when they close. */
-void mw_keeping_swap(mw_shard *s, mw_version *v);
-/* Forgets what neither this version nor the one before it declares. */
-void mw_keeping_sweep(mw_shard *s);
-void mw_keeping_free(mw_shard *s);
-/* Begins a snapshot of all that the version keeps, behind those that there are. */
-void mw_keeping_snapshot(mw_shard *s);
-
 /* park.c: rules that wait for answers. */
 void mw_park_work(mw_shard *s); /* answers that came: their rules go on */
 mw_parked *mw_park_question(mw_rules *r);
@@ -518,18 +481,6 @@ void mw_stores_flush(mw_shard *s); /* what was asked leaves */
 mw_parked *mw_stores_ask(void *rules, uint32_t store, const mw_buffer *command, const char *key,
                          size_t len, int how);
 const mw_answer *mw_stores_cached(void *rules, uint32_t store, const char *key, size_t len);
-
-/* cut.c: a shard's side of cuts and checkpoints, */
-void mw_cut_mark(mw_shard *s, unsigned cut, int checkpoint);
-void mw_cut_look(mw_shard *s); /* after each round */
-void mw_cut_now(mw_shard *s);
-/* and control's. */
-int mw_cut_is_used(const mw_flow *f);
-void mw_cut_begin(mw_flow *f);
-void mw_cut_retry(mw_flow *f);
-int mw_cut_message(mw_flow *f, mw_message m);
-void mw_cut_restore(mw_flow *f);
-mw_status mw_cut_finish(mw_flow *f, mw_error *error);
 
 /* delivery.c: holds of batches, positions, checkpoints. */
 void mw_delivery_hold(mw_batch *b);

@@ -122,6 +122,7 @@ static void read_keeps(mw_graph *g, mw_value list)
                                .where = text(g, mw_json_field(v, "where")),
                                .options = plain_text(g, options.text, options.len),
                                .emits = mw_json_field(v, "emits").kind == MW_TRUE,
+                               .memory = (size_t)mw_json_field(v, "memory").number,
                                .every_ns = (int64_t)mw_json_field(v, "every").number,
                                .by_clock = mw_json_field(options, "by_clock").kind == MW_TRUE};
     }

@@ -35,6 +35,7 @@ typedef struct mw_kept_declared {
     const char *name, *sort, *where;
     const char *options; /* as JSON: equal texts keep the same */
     int emits;           /* a window tells when it closes */
+    size_t memory;       /* bytes of a state's records, on all shards; 0: any */
     int64_t every_ns;    /* a timer that sets itself: its period */
     int by_clock;
 } mw_kept_declared;

@@ -2,6 +2,7 @@
  * by the fixture. */
 #include "flow/harness.h"
 #include "flow/flow_private.h"
+#include "flow/keeping.h"
 #include "lua/keep.h"
 
 #include <lauxlib.h>

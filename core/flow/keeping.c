@@ -6,12 +6,19 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "flow/flow_private.h"
+#include "flow/keeping.h"
 #include "lua/keep.h"
+#include "state/records.h"
 #include "state/timers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+    MEMORY_LEAST = 1 << 16, /* a shard's part */
+    RECORDS_A_ROUND = 4000, /* that are looked at to be let go of */
+};
 
 struct mw_keeping {
     mw_keeping *next;
@@ -46,6 +53,17 @@ static void set_every(mw_shard *s, const mw_kept_declared *d, mw_keeper *k)
     mw_timers_set(k->timers, &key, d->by_clock ? mw_clock_wall_ns() + d->every_ns : 1, &none);
 }
 
+/* Memory that a state may take is not a part of what it is: it may change with each version. */
+static void set_limit(mw_shard *s, const mw_kept_declared *d, mw_keeper *k)
+{
+    const mw_flow *f = s->flow;
+    if (k->kind != MW_KEEPS_RECORDS || !f->store) return;
+    size_t bytes = d->memory / f->shards;
+    if (d->memory && bytes < MEMORY_LEAST) bytes = MEMORY_LEAST;
+    mw_records_limit(k->records, bytes,
+                     bytes ? mw_cold_new(f->store, k->name, s->index, f->shards) : NULL);
+}
+
 static mw_status make(mw_shard *s, const mw_kept_declared *d, mw_keeping **made, mw_error *error)
 {
     mw_keeper *keeper;
@@ -56,6 +74,7 @@ static mw_status make(mw_shard *s, const mw_kept_declared *d, mw_keeping **made,
     }
     int found = 0;
     mw_store *store = s->flow->store;
+    set_limit(s, d, keeper);
     if (store)
         status = mw_snapshot_restore(store, keeper, s->index, s->flow->shards, &found, error);
     if (status != MW_OK) {
@@ -107,6 +126,14 @@ void mw_keeping_snapshot(mw_shard *s)
     }
 }
 
+/* What the store has of a state that is not declared may go, and a rollback wants all of it. */
+static void recall_others(mw_shard *s, const mw_version *v)
+{
+    for (mw_keeping *k = s->keepers; k; k = k->next)
+        if (k->keeper->kind == MW_KEEPS_RECORDS && k->used && k->used != v->number)
+            mw_records_recall(k->keeper->records);
+}
+
 void mw_keeping_swap(mw_shard *s, mw_version *v)
 {
     for (uint32_t i = 0; i < v->graph.keep_count; i++) {
@@ -115,7 +142,39 @@ void mw_keeping_swap(mw_shard *s, mw_version *v)
         k->used = v->number;
         if (k->keeper->kind == MW_KEEPS_WINDOW)
             mw_window_emit(k->keeper->window, v->graph.keeps[i].emits);
+        set_limit(s, &v->graph.keeps[i], k->keeper);
+        s->has_limits |= v->graph.keeps[i].memory > 0;
     }
+    recall_others(s, v);
+}
+
+/* ---- larger than memory ---- */
+
+static mw_records *limited(const mw_shard *s, const mw_keeping *k)
+{
+    if (k->keeper->kind != MW_KEEPS_RECORDS || k->used != s->version->number) return NULL;
+    return k->keeper->records;
+}
+
+void mw_keeping_let_go_begin(mw_shard *s)
+{
+    for (mw_keeping *k = s->keepers; k; k = k->next)
+        if (limited(s, k)) mw_records_sweep(limited(s, k));
+}
+
+int mw_keeping_let_go(mw_shard *s)
+{
+    int64_t now = s->watermark_ns == INT64_MAX ? s->kept_watermark_ns : s->watermark_ns;
+    for (mw_keeping *k = s->keepers; k; k = k->next)
+        if (limited(s, k) && mw_records_sweep_on(limited(s, k), now, RECORDS_A_ROUND)) return 1;
+    return 0;
+}
+
+int mw_keeping_is_over(const mw_shard *s, unsigned times)
+{
+    for (const mw_keeping *k = s->keepers; k; k = k->next)
+        if (limited(s, k) && mw_records_are_over(limited(s, k), times)) return 1;
+    return 0;
 }
 
 static int is_being_taken(const mw_shard *s, const mw_keeper *k)

@@ -226,6 +226,10 @@ static uint64_t kept_keys(const struct mw_kept_counters *c)
 {
     return mw_counted(&c->keys);
 }
+static uint64_t kept_cold(const struct mw_kept_counters *c)
+{
+    return mw_counted(&c->cold);
+}
 static uint64_t kept_bytes(const struct mw_kept_counters *c)
 {
     return mw_counted(&c->bytes);
@@ -255,6 +259,8 @@ static void state(const mw_flow *f, mw_buffer *out)
 {
     kept(f, out, "moonweir_state_keys", "gauge", "Keys of windows, states and timers.", NULL,
          kept_keys);
+    kept(f, out, "moonweir_state_cold_keys", "gauge",
+         "Of those, records that are in the state folder alone, about.", "state", kept_cold);
     kept(f, out, "moonweir_state_bytes", "gauge", "Memory of their keys and of what lies in place.",
          NULL, kept_bytes);
     kept(f, out, "moonweir_window_late_events_total", "counter",

@@ -4,6 +4,7 @@
  * What a row sent leaves when the row is done; where the lists of a run are ordered, when all of
  * them are. The run counts as begun until then, so cuts and swaps wait for it. */
 #include "flow/flow_private.h"
+#include "flow/keeping.h"
 #include "lua/keep.h"
 #include "lua/park.h"
 

@@ -2,6 +2,7 @@
  * projected, what is no valid event becomes a dead letter; then its first stage runs here or goes
  * to the shards that own the keys. */
 #include "flow/flow_private.h"
+#include "flow/keeping.h"
 #include "flow/watchdog.h"
 #include "state/key.h"
 

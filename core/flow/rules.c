@@ -152,10 +152,10 @@ void mw_rules_publish(mw_rules *r)
     for (uint32_t i = 0; i < r->view.use_count && i < r->version->graph.keep_count; i++) {
         mw_keeper *k = r->view.uses[i].keeper;
         if (!k) continue;
-        const mw_entries *t = mw_keeper_entries(k);
         uint64_t late = k->kind == MW_KEEPS_WINDOW ? mw_window_late(k->window) : 0;
-        atomic_store_explicit(&r->kept[i].keys, mw_entries_count(t), memory_order_relaxed);
-        atomic_store_explicit(&r->kept[i].bytes, mw_entries_bytes(t), memory_order_relaxed);
+        atomic_store_explicit(&r->kept[i].keys, mw_keeper_keys(k), memory_order_relaxed);
+        atomic_store_explicit(&r->kept[i].cold, mw_keeper_cold(k), memory_order_relaxed);
+        atomic_store_explicit(&r->kept[i].bytes, mw_keeper_bytes(k), memory_order_relaxed);
         atomic_store_explicit(&r->kept[i].late, late, memory_order_relaxed);
     }
 }

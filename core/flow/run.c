@@ -2,6 +2,7 @@
  * journal: lists to the sinks' homes, answers to the batch, and the events to the next stage. */
 #include "base/clock.h"
 #include "flow/flow_private.h"
+#include "flow/keeping.h"
 #include "lua/park.h"
 
 #include <stdlib.h>

@@ -5,6 +5,7 @@
  * goes back to its source. While there is more to do, an idle handle keeps the loop from sleeping.
  */
 #include "flow/flow_private.h"
+#include "flow/keeping.h"
 #include "flow/watchdog.h"
 #include "lua/park.h"
 
@@ -115,6 +116,7 @@ static void on_check(uv_check_t *handle)
     if (s->work_first || s->runs_first) work(s);
     if (s->next) mw_swap_look(s);
     if (s->marked_cut != s->cut || s->cut_unsafe) mw_cut_look(s);
+    if (s->has_limits) mw_cut_look_at_limits(s);
     for (mw_sink_host *h = s->sinks; h; h = h->next)
         if (h->dirty) mw_sink_host_flush(h);
     if (s->done_first) {
@@ -123,7 +125,8 @@ static void on_check(uv_check_t *handle)
         if (s->cut_unsafe) mw_cut_look(s);
     }
     mw_stores_flush(s);
-    int more = s->work_first || s->runs_first || s->done_first || s->taking || s->answered;
+    int more =
+        s->work_first || s->runs_first || s->done_first || s->taking || s->lets_go || s->answered;
     if (s->version && uv_now(&s->loop) - s->published_ms >= PUBLISH_MS) publish_counts(s);
     if (!more && uv_is_active((uv_handle_t *)&s->idle)) uv_idle_stop(&s->idle);
 }
@@ -186,6 +189,9 @@ static void on_order(mw_shard *s, mw_message m)
         break;
     case MW_MSG_CUT_NOW:
         mw_cut_now(s);
+        break;
+    case MW_MSG_WRITTEN:
+        mw_cut_written(s, m.target);
         break;
     case MW_MSG_WATERMARK:
         if (s->watermark_ns != INT64_MAX) s->watermark_ns = (int64_t)(intptr_t)m.body;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "flow/flow_private.h"
+#include "flow/keeping.h"
 
 #include <stdio.h>
 #include <stdlib.h>

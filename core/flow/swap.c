@@ -7,6 +7,7 @@
  * meanwhile; the old version is freed when nothing of it is in flight. */
 #include "base/clock.h"
 #include "flow/flow_private.h"
+#include "flow/keeping.h"
 
 #include <stdlib.h>
 #include <string.h>

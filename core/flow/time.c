@@ -10,6 +10,7 @@
  * that what windows and timers send belongs to a batch like everything. */
 #include "base/clock.h"
 #include "flow/flow_private.h"
+#include "flow/keeping.h"
 #include "lua/keep.h"
 
 #include <stdlib.h>

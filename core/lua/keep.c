@@ -292,15 +292,15 @@ int mw_view_record_live(mw_view *v, uint32_t index, double ttl_ns)
     return fault;
 }
 
-int mw_view_record_next(mw_view *v, uint32_t index, uint32_t *cursor)
+int mw_view_record_next(mw_view *v, uint32_t index, mw_record_cursor *cursor)
 {
     mw_use *u = use_of(v, index);
     uint32_t count;
+    mw_key key;
     if (!v->given || !u->keeper) return 0;
-    uint32_t id = mw_records_next(u->keeper->records, cursor, now_of(v));
-    if (!id) return 0;
-    show_entry_key(v, mw_records_entries(u->keeper->records), id);
-    u->fields = (const char *)mw_records_at(u->keeper->records, id, &count);
+    u->fields = (const char *)mw_records_next(u->keeper->records, cursor, now_of(v), &key, &count);
+    if (!u->fields) return 0;
+    show_key(v, key.kind, key.bytes, key.len);
     v->found.number = count;
     return 1;
 }

@@ -118,9 +118,9 @@ int mw_view_record_increment(mw_view *v, uint32_t index, const char *name, uint3
 int mw_view_record_clear(mw_view *v, uint32_t index);
 int mw_view_record_delete(mw_view *v, uint32_t index);
 int mw_view_record_live(mw_view *v, uint32_t index, double ttl_ns);
-/* The next record: its key as of mw_view_result_key, its fields as of mw_view_record_get. 0: no
- * more. */
-int mw_view_record_next(mw_view *v, uint32_t index, uint32_t *cursor);
+/* The next record of a walk, whose cursor begins with zeros: its key as of mw_view_result_key, its
+ * fields as of mw_view_record_get. 0: no more. */
+int mw_view_record_next(mw_view *v, uint32_t index, struct mw_record_cursor *cursor);
 
 /* ---- timers ---- */
 

@@ -14,6 +14,7 @@ enum {
     CHUNK_FROM = 64, /* pages: from then on they are cut from chunks, for large TLB entries */
     SEGMENT_SLOTS = 512,
     SEGMENT_MOST = SEGMENT_SLOTS / 8 * 7,
+    INDEX_BYTES = 12, /* an entry, about */
 };
 
 /* A slot: number of the entry below, tag above. 0: empty. */
@@ -42,7 +43,7 @@ struct mw_entries {
     uint32_t payload_bytes;
     uint32_t fetched_bytes; /* of an entry that will be looked at soon */
     uint64_t count;
-    size_t bytes;
+    size_t bytes, used_bytes;
     size_class *classes; /* by size in units */
     uint32_t class_count;
     uint32_t *page_units; /* by page: size of its entries; 0: of a chunk that is not used yet */
@@ -258,6 +259,7 @@ uint32_t mw_entries_add(mw_entries *t, const mw_key *key)
     memcpy(e->payload + t->payload_bytes, key->bytes, key->len);
     put(*place_of(t, tag), (uint64_t)tag << 32 | id);
     t->count++;
+    t->used_bytes += (size_t)units_for(t, key->len) * UNIT;
     return id;
 }
 
@@ -341,24 +343,40 @@ void mw_entries_touch(mw_entries *t, uint32_t id)
     if (!(e->changed & bit_of(t->list))) mw_entries_touch_slow(t, id, e);
 }
 
+static void take_away(mw_entries *t, uint32_t id, mw_entry *e)
+{
+    segment *s = *place_of(t, e->tag);
+    uint32_t i = first_slot(e->tag), units = units_for(t, e->key_len);
+    while ((uint32_t)s->slots[i] != id) i = (i + 1) & (SEGMENT_SLOTS - 1);
+    take_out(s, i);
+    if (t->codec->release) t->codec->release(t->self, e->payload);
+    size_class *c = &t->classes[units];
+    e->changed = 0, e->key_kind = 0;
+    memcpy(e->payload, &c->free_id, sizeof c->free_id);
+    c->free_id = id;
+    t->count--;
+    t->used_bytes -= (size_t)units * UNIT;
+}
+
 void mw_entries_remove(mw_entries *t, uint32_t id)
 {
     mw_entry *e = mw_entries_at(t, id);
-    segment *s = *place_of(t, e->tag);
-    uint32_t i = first_slot(e->tag);
     if (e->changed & bit_of(!t->list)) {
         record(t, e, 0, &t->recorded);
         e->changed |= RECORDED;
     }
     if (e->changed & RECORDED) record(t, e, 1, &t->removed[t->list]);
-    while ((uint32_t)s->slots[i] != id) i = (i + 1) & (SEGMENT_SLOTS - 1);
-    take_out(s, i);
-    if (t->codec->release) t->codec->release(t->self, e->payload);
-    size_class *c = &t->classes[units_for(t, e->key_len)];
-    e->changed = 0, e->key_kind = 0;
-    memcpy(e->payload, &c->free_id, sizeof c->free_id);
-    c->free_id = id;
-    t->count--;
+    take_away(t, id, e);
+}
+
+int mw_entries_is_clean(const mw_entries *t, uint32_t id)
+{
+    return mw_entries_at(t, id)->changed == RECORDED;
+}
+
+void mw_entries_forget(mw_entries *t, uint32_t id)
+{
+    take_away(t, id, mw_entries_at(t, id));
 }
 
 void mw_entries_cut(mw_entries *t)
@@ -411,6 +429,11 @@ uint64_t mw_entries_count(const mw_entries *t)
 size_t mw_entries_bytes(const mw_entries *t)
 {
     return t->bytes;
+}
+
+size_t mw_entries_used_bytes(const mw_entries *t)
+{
+    return t->used_bytes + t->count * INDEX_BYTES;
 }
 
 /* An entry that was removed has no kind of key. The page being filled ends where it is filled to.

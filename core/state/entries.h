@@ -50,6 +50,10 @@ uint32_t mw_entries_find(const mw_entries *t, const mw_key *key);
 /* Finds it, or makes it with a payload of zeros. */
 uint32_t mw_entries_add(mw_entries *t, const mw_key *key);
 void mw_entries_remove(mw_entries *t, uint32_t id);
+/* Whether the last record that was taken of it is what it is now. */
+int mw_entries_is_clean(const mw_entries *t, uint32_t id);
+/* Removes it from memory alone: it is clean, and what was taken is in the store. */
+void mw_entries_forget(mw_entries *t, uint32_t id);
 mw_entry *mw_entries_at(const mw_entries *t, uint32_t id);
 static inline void *mw_entry_payload(mw_entry *e)
 {
@@ -69,6 +73,8 @@ int mw_entries_is(const mw_entries *t, uint32_t id, const mw_key *key);
 
 uint64_t mw_entries_count(const mw_entries *t);
 size_t mw_entries_bytes(const mw_entries *t);
+/* Of that, what its entries need: less than the whole once some were removed. */
+size_t mw_entries_used_bytes(const mw_entries *t);
 /* Goes through all entries, in no order: begin with *cursor 0; 0 at the end. An entry that is
  * removed meanwhile is not seen; one that is added may be. */
 uint32_t mw_entries_next(const mw_entries *t, uint32_t *cursor);

@@ -99,3 +99,26 @@ void mw_keeper_restored(mw_keeper *k)
     else
         mw_timers_restored(k->timers);
 }
+
+uint64_t mw_keeper_keys(mw_keeper *k)
+{
+    return mw_entries_count(mw_keeper_entries(k)) + mw_keeper_cold(k);
+}
+
+uint64_t mw_keeper_cold(const mw_keeper *k)
+{
+    return k->kind == MW_KEEPS_RECORDS ? mw_records_cold(k->records) : 0;
+}
+
+size_t mw_keeper_bytes(mw_keeper *k)
+{
+    if (k->kind == MW_KEEPS_RECORDS) return mw_records_bytes(k->records);
+    return mw_entries_bytes(mw_keeper_entries(k));
+}
+
+int mw_keeper_leaves(mw_keeper *k)
+{
+    if (k->kind != MW_KEEPS_RECORDS || !mw_records_are_over(k->records, 1)) return 0;
+    mw_records_leave(k->records);
+    return 1;
+}

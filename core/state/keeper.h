@@ -31,5 +31,11 @@ int64_t mw_keeper_due_by_clock(const mw_keeper *k);
 void mw_keeper_save(const mw_keeper *k, mw_buffer *out);
 void mw_keeper_load(mw_keeper *k, const char *bytes, size_t len);
 void mw_keeper_restored(mw_keeper *k);
+/* Those in the store alone included, which are counted about; and these. */
+uint64_t mw_keeper_keys(mw_keeper *k);
+uint64_t mw_keeper_cold(const mw_keeper *k);
+size_t mw_keeper_bytes(mw_keeper *k); /* of memory */
+/* A row that is to be restored: 1, it is left in the store, there is no room. */
+int mw_keeper_leaves(mw_keeper *k);
 
 #endif

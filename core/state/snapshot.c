@@ -177,7 +177,7 @@ static int restore_entry(void *self, const char *row_key, size_t key_len, const 
     restoring *r = self;
     if (key_len < r->head + 2) return 1;
     unsigned group = (unsigned char)row_key[r->head];
-    if (group * r->shards / MW_KEY_GROUPS != r->shard) return 1;
+    if (group * r->shards / MW_KEY_GROUPS != r->shard || mw_keeper_leaves(r->keeper)) return 1;
     mw_key key = {.bytes = row_key + r->head + 2,
                   .len = (uint32_t)(key_len - r->head - 2),
                   .kind = (unsigned char)row_key[r->head + 1]};

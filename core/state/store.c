@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEY_BYTES = 500, PATH_BYTES = 4096 };
+enum { KEY_BYTES = 500, PATH_BYTES = 4096, READERS_MOST = 4096 };
 static const size_t map_bytes = (size_t)64 << 30, map_least = 256 << 20; /* addresses, not disk */
 
 struct mw_store {
@@ -62,6 +62,7 @@ static int open_env(mw_store *s, const char *folder, size_t bytes)
 {
     int rc = mdb_env_create(&s->env);
     if (rc == 0) rc = mdb_env_set_mapsize(s->env, bytes);
+    if (rc == 0) rc = mdb_env_set_maxreaders(s->env, READERS_MOST);
     if (rc == 0) rc = mdb_env_open(s->env, folder, MDB_NOTLS, 0666);
     if (rc != 0 && s->env) mdb_env_close(s->env), s->env = NULL;
     return rc;
@@ -121,14 +122,10 @@ int mw_store_find(mw_store *s, const char *key, size_t key_len, mw_buffer *out)
 {
     MDB_txn *txn;
     MDB_val k = key_of(key, key_len), v;
-    int found = 0;
-    pthread_mutex_lock(&s->lock);
-    if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) == 0) {
-        found = mdb_get(txn, s->db, &k, &v) == 0;
-        if (found) mw_buffer_append(out, v.mv_data, v.mv_size);
-        mdb_txn_abort(txn);
-    }
-    pthread_mutex_unlock(&s->lock);
+    if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0) return 0;
+    int found = mdb_get(txn, s->db, &k, &v) == 0;
+    if (found) mw_buffer_append(out, v.mv_data, v.mv_size);
+    mdb_txn_abort(txn);
     return found;
 }
 
@@ -156,6 +153,60 @@ void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit e
         mdb_cursor_close(cursor);
     }
     mdb_txn_abort(txn);
+}
+
+/* A transaction that is begun for each read and let go after it: one that stays would keep every
+ * page that is written meanwhile. */
+struct mw_store_reader {
+    mw_store *store;
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+};
+
+mw_store_reader *mw_store_reader_new(mw_store *s)
+{
+    mw_store_reader *r = calloc(1, sizeof *r);
+    mw_assert(r != NULL);
+    r->store = s;
+    mw_assert(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &r->txn) == 0);
+    mw_assert(mdb_cursor_open(r->txn, s->db, &r->cursor) == 0);
+    mdb_txn_reset(r->txn);
+    return r;
+}
+
+void mw_store_reader_free(mw_store_reader *r)
+{
+    if (!r) return;
+    mdb_cursor_close(r->cursor);
+    mdb_txn_abort(r->txn);
+    free(r);
+}
+
+static void replace(mw_buffer *out, const MDB_val *v)
+{
+    out->len = 0;
+    mw_buffer_append(out, v->mv_data, v->mv_size);
+}
+
+int mw_store_reader_find(mw_store_reader *r, const char *key, size_t key_len, mw_buffer *out)
+{
+    MDB_val k = key_of(key, key_len), v;
+    mw_assert(mdb_txn_renew(r->txn) == 0);
+    int found = mdb_get(r->txn, r->store->db, &k, &v) == 0;
+    if (found) replace(out, &v);
+    mdb_txn_reset(r->txn);
+    return found;
+}
+
+int mw_store_reader_seek(mw_store_reader *r, mw_buffer *key, size_t prefix, mw_buffer *value)
+{
+    MDB_val k = key_of(key->bytes, key->len), v;
+    mw_assert(mdb_txn_renew(r->txn) == 0 && mdb_cursor_renew(r->txn, r->cursor) == 0);
+    int found = mdb_cursor_get(r->cursor, &k, &v, MDB_SET_RANGE) == 0 &&
+                begins_with(&k, key->bytes, prefix);
+    if (found) replace(key, &k), replace(value, &v);
+    mdb_txn_reset(r->txn);
+    return found;
 }
 
 struct mw_store_writer {

@@ -30,6 +30,16 @@ typedef int (*mw_store_visit)(void *self, const char *key, size_t key_len, const
                               size_t len);
 void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit each, void *self);
 
+/* Reads of one thread that never wait for a write: each sees what is committed by then. */
+typedef struct mw_store_reader mw_store_reader;
+mw_store_reader *mw_store_reader_new(mw_store *s);
+void mw_store_reader_free(mw_store_reader *r);
+/* As mw_store_find; what `out` had is gone. */
+int mw_store_reader_find(mw_store_reader *r, const char *key, size_t key_len, mw_buffer *out);
+/* The record whose key is the first at or behind `key`, if it begins with the first `prefix` bytes
+ * of it: its key and its value take the place of what the buffers had. 0: there is none. */
+int mw_store_reader_seek(mw_store_reader *r, mw_buffer *key, size_t prefix, mw_buffer *value);
+
 /* One transaction of many writes, in the order they are made; the first that fails decides what
  * `end` says, and then nothing was written. */
 typedef struct mw_store_writer mw_store_writer;

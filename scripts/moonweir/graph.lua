@@ -130,6 +130,7 @@ function M.plain(d, chains)
       options = k.options,
       emits = k.emits,
       every = k.every,
+      memory = k.memory,
     }
   end
   return {

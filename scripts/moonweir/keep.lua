@@ -25,7 +25,12 @@ int mw_view_record_increment(mw_view *v, uint32_t index, const char *name, uint3
 int mw_view_record_clear(mw_view *v, uint32_t index);
 int mw_view_record_delete(mw_view *v, uint32_t index);
 int mw_view_record_live(mw_view *v, uint32_t index, double ttl_ns);
-int mw_view_record_next(mw_view *v, uint32_t index, uint32_t *cursor);
+typedef struct mw_record_cursor {
+  uint32_t id, loads, row_len;
+  int32_t in_store;
+  char row[512];
+} mw_record_cursor;
+int mw_view_record_next(mw_view *v, uint32_t index, mw_record_cursor *cursor);
 int mw_view_timer_set(mw_view *v, uint32_t index, double after_ns, double at_s);
 int mw_view_timer_cancel(mw_view *v, uint32_t index);
 int mw_view_timer_beat(mw_view *v, uint32_t index, double period_ns);

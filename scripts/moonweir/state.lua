@@ -22,7 +22,7 @@ end
 
 --- Adds `mw.state`.
 function M.open(mw, kit)
-  local cursor = ffi.new "uint32_t[1]"
+  local new_cursor = ffi.typeof "mw_record_cursor"
 
   function mw.state(name, given)
     kit.name_of("state", name, 2)
@@ -34,8 +34,15 @@ function M.open(mw, kit)
         fallback = "0s",
         doc = "how long a record lives after its last change; 0: until it is deleted",
       },
+      {
+        name = "memory",
+        type = "size",
+        fallback = "0B",
+        doc = "memory of the records, on all shards; others are in the state folder alone; 0: any",
+      },
     }, 2)
     local declared = kit.keep("state", name, { ttl = resolved.ttl }, 3)
+    declared.memory = resolved.memory
     local index = declared.index
 
     --- How many parts the key has that C was told last.
@@ -246,13 +253,12 @@ function M.open(mw, kit)
       live(key, ttl_of { ttl = ttl })
     end
 
-    --- Goes through the records of this shard: `for key, record in state:each() do`.
+    --- Goes through the records of this shard: `for key, record in state:each() do`. One that is
+    --- not in memory stays where it is.
     function methods.each(_)
-      local at = 0
+      local cursor = new_cursor()
       return function()
-        cursor[0] = at
         if C.mw_view_record_next(R, index, cursor) == 0 then return nil end
-        at = cursor[0]
         local key = keep.shown_key()
         return key, read(R.found.number)
       end
