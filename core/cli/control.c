@@ -2,9 +2,9 @@
  * versions, status, drain. */
 #include "base/buffer.h"
 #include "cli/command.h"
+#include "cli/router.h"
 #include "event/json.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,42 +13,6 @@ typedef struct call {
     int post;
     void (*print)(const mw_buffer *answer);
 } call;
-
-static size_t on_bytes(char *bytes, size_t size, size_t count, void *self)
-{
-    mw_buffer_append(self, bytes, size * count);
-    return size * count;
-}
-
-/* The status of the answer; 0 when there is none, which is complained about. */
-static long speak(const char *address, const call *c, mw_buffer *answer)
-{
-    char url[512], why[CURL_ERROR_SIZE] = "";
-    long status = 0;
-    const char *host = address[0] == ':' ? "127.0.0.1" : "";
-    snprintf(url, sizeof url, "http://%s%s%s", host, address, c->path);
-    CURL *curl = curl_easy_init();
-    mw_assert(curl != NULL);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
-    curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 120L);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
-    if (c->post) curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
-    CURLcode code = curl_easy_perform(curl);
-    if (code == CURLE_OK) curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    else
-        fprintf(stderr,
-                "moonweir: no router answers at %s: %s (it listens there when run with --admin "
-                "%s)\n",
-                address, why[0] ? why : curl_easy_strerror(code), address);
-    curl_easy_cleanup(curl);
-    mw_buffer_reserve(answer, MW_JSON_PADDING);
-    memset(answer->bytes + answer->len, 0, MW_JSON_PADDING);
-    return status;
-}
 
 /* ---- answers for people ---- */
 
@@ -174,9 +138,15 @@ static int command(int argc, char **argv, const call *c)
     mw_buffer answer = {0};
     if (mw_command_arguments(argc, argv, known, "the router's admin address", &address, 1) != 0)
         return MW_EXIT_WRONG;
-    long status = speak(address, c, &answer);
-    if (status && json) printf("%.*s\n", (int)answer.len, answer.bytes);
-    else if (status)
+    const mw_buffer nothing = {0};
+    mw_error error;
+    long status = 0;
+    if (mw_router_ask(address, c->path, c->post ? &nothing : NULL, &answer, &status, &error) !=
+        MW_OK)
+        mw_command_complain(error.message);
+    else if (json)
+        printf("%.*s\n", (int)answer.len, answer.bytes);
+    else
         c->print(&answer);
     mw_buffer_close(&answer);
     return status >= 200 && status < 300 ? MW_EXIT_DONE : MW_EXIT_FAILED;

@@ -67,8 +67,8 @@ static int help(FILE *to, int code)
         "trial would do\n"
         "  moonweir drain ADDR       ends it when what is in flight is delivered\n"
         "    --json                  prints what the router answers\n"
-        "  moonweir state DIR list   says what a router that is not running keeps by key\n"
-        "  moonweir state DIR get NAME KEY | export [NAME] | import FILE\n"
+        "  moonweir state WHERE list says what a state folder, or a running router (ADDR), keeps\n"
+        "  moonweir state WHERE get NAME KEY | export [NAME] | import FILE\n"
         "                            shows it, and moves it, a JSON object a line\n"
         "  moonweir kinds            lists sources, sinks, formats and their options, as JSON\n"
         "  moonweir --version        names the versions of what it is linked with\n",

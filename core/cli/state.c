@@ -1,27 +1,25 @@
-/* state.c: moonweir state: what a flow keeps by key, in the state folder of a router that is not
- * running: listed, looked at, exported and imported. */
+/* state.c: moonweir state: what a flow keeps by key, in a state folder or in a router that runs:
+ * listed, looked at, exported and imported. */
 #include "cli/command.h"
+#include "cli/place.h"
 #include "event/json.h"
-#include "state/keeper.h"
+#include "state/moved.h"
 #include "state/records.h"
-#include "state/store.h"
 #include "state/timers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* One row of an entry, or of a declaration, as the store has it. */
+/* What is done with rows: of all names, or those of one. */
 typedef struct visit {
-    mw_store *store;
-    mw_keeper *keeper; /* that knows how to read values */
+    mw_place *place;
+    mw_keeper *keeper; /* that knows how to read values; NULL: rows are counted only */
     const char *name;  /* "state/NAME" */
-    const char *only;  /* a key as JSON; NULL: all */
-    size_t head;
-    int rows, wrong, raw;
+    int count, wrong, raw;
     size_t bytes;
     mw_buffer *names; /* texts, each ended by 0 */
+    mw_buffer *options;
 } visit;
 
 static int note_name(void *self, const char *key, size_t len, const char *value, size_t value_len)
@@ -32,9 +30,14 @@ static int note_name(void *self, const char *key, size_t len, const char *value,
     return 1;
 }
 
-static void add_hex(mw_buffer *out, const char *bytes, size_t len)
+static int note_options(void *self, const char *key, size_t len, const char *value,
+                        size_t value_len)
 {
-    for (size_t i = 0; i < len; i++) mw_buffer_format(out, "%02x", (unsigned char)bytes[i]);
+    visit *v = self;
+    (void)key, (void)len;
+    mw_buffer_append(v->options, value, value_len);
+    mw_buffer_append(v->options, "", 1);
+    return 0;
 }
 
 static void record_json(mw_records *r, uint32_t id, mw_buffer *out)
@@ -74,209 +77,195 @@ static void value_json(visit *v, uint32_t id, mw_buffer *out)
     }
 }
 
+static void print_entry(visit *v, const mw_moved *m)
+{
+    mw_buffer out = {0};
+    mw_entries *t = mw_keeper_entries(v->keeper);
+    uint32_t id = mw_entries_restore(t, &m->key, m->value, m->len);
+    v->wrong += !id;
+    mw_buffer_format(&out, "{\"name\":\"%s\",\"key\":", v->name);
+    mw_key_json(m->key.kind, m->key.bytes, m->key.len, &out);
+    mw_buffer_text(&out, ",\"value\":");
+    if (id) value_json(v, id, &out);
+    else
+        mw_buffer_text(&out, "null");
+    if (v->raw) {
+        mw_buffer_text(&out, ",");
+        mw_moved_write(&out, m->row, m->row_len, m->value, m->len);
+    }
+    mw_buffer_text(&out, "}\n");
+    fwrite(out.bytes, 1, out.len, stdout);
+    if (id) mw_entries_remove(t, id);
+    mw_buffer_close(&out);
+}
+
 static int show_entry(void *self, const char *row, size_t len, const char *value, size_t value_len)
 {
     visit *v = self;
-    mw_buffer key_json = {0}, out = {0};
-    mw_key key = {.bytes = row + v->head + 2,
-                  .len = (uint32_t)(len - v->head - 2),
-                  .kind = (unsigned char)row[v->head + 1]};
-    v->rows++, v->bytes += len + value_len;
-    mw_key_json(key.kind, key.bytes, key.len, &key_json);
-    mw_buffer_append(&key_json, "", 1);
-    if (v->keeper && (!v->only || strcmp(v->only, key_json.bytes) == 0)) {
-        key.hash = mw_key_rehash(key.kind, key.bytes, key.len);
-        uint32_t id = mw_entries_restore(mw_keeper_entries(v->keeper), &key, value, value_len);
-        v->wrong += !id;
-        mw_buffer_format(&out, "{\"name\":\"%s\",\"key\":%s,\"value\":", v->name, key_json.bytes);
-        if (id) value_json(v, id, &out);
-        else
-            mw_buffer_text(&out, "null");
-        if (v->raw) {
-            mw_buffer_text(&out, ",\"row\":\"");
-            add_hex(&out, row, len);
-            mw_buffer_text(&out, "\",\"bytes\":\"");
-            add_hex(&out, value, value_len);
-            mw_buffer_text(&out, "\"");
-        }
-        mw_buffer_text(&out, "}\n");
-        fwrite(out.bytes, 1, out.len, stdout);
-        if (id) mw_entries_remove(mw_keeper_entries(v->keeper), id);
-    }
-    mw_buffer_close(&key_json);
-    mw_buffer_close(&out);
+    mw_moved m;
+    v->count++, v->bytes += len + value_len;
+    if (!mw_moved_row(&m, row, len, value, value_len)) v->wrong++;
+    else if (v->keeper)
+        print_entry(v, &m);
     return 1;
 }
 
-static void prefix(mw_buffer *key, const char *sort, const char *name)
+static void begin_row(mw_buffer *row, const char *sort, const char *name)
 {
-    key->len = 0;
-    mw_buffer_text(key, sort);
-    mw_buffer_text(key, name);
-    mw_buffer_append(key, "", 1);
+    row->len = 0;
+    mw_buffer_text(row, sort);
+    mw_buffer_text(row, name);
+    mw_buffer_append(row, "", 1);
 }
 
-static mw_status visit_name(visit *v, const char *name, mw_error *error)
+static mw_status open_keeper(visit *v, const char *name, mw_error *error)
 {
-    mw_buffer key = {0}, options = {0};
-    const char *slash = strchr(name, '/');
-    mw_status status = MW_OK;
-    v->name = name, v->keeper = NULL;
-    prefix(&key, "o/", name);
-    if (!slash || !mw_store_find(v->store, key.bytes, key.len, &options)) {
-        mw_buffer_close(&key);
-        return mw_fail(error, MW_CONFIG,
-                       "nothing is kept under '%s' (see: moonweir state DIR list)", name);
-    }
-    mw_buffer_append(&options, "", 1);
-    char sort[16] = "";
-    memcpy(sort, name, (size_t)(slash - name) < sizeof sort ? (size_t)(slash - name) : 0);
-    status = mw_keeper_new(&v->keeper, sort, slash + 1, options.bytes, error);
-    prefix(&key, "k/", name);
-    v->head = key.len, v->rows = 0, v->bytes = 0;
-    if (status == MW_OK) mw_store_each(v->store, key.bytes, key.len, show_entry, v);
-    mw_keeper_free(v->keeper);
-    v->keeper = NULL;
-    mw_buffer_close(&key);
+    mw_buffer row = {0}, options = {0};
+    v->name = name, v->options = &options;
+    begin_row(&row, "o/", name);
+    mw_status status = mw_place_each(v->place, &row, note_options, v, error);
+    if (status == MW_OK && !options.len)
+        status = mw_fail(error, MW_CONFIG, "nothing is kept under '%s' (list shows what is)", name);
+    if (status == MW_OK) status = mw_moved_keeper(&v->keeper, name, options.bytes, error);
+    mw_buffer_close(&row);
     mw_buffer_close(&options);
     return status;
 }
 
-static void count_name(visit *v, const char *name)
+/* A key as on the command line: JSON, and what is none is a text. Appends what a row says of it. */
+static mw_status add_key(mw_buffer *row, const char *text, mw_error *error)
 {
-    mw_buffer key = {0};
-    prefix(&key, "k/", name);
-    v->keeper = NULL, v->rows = 0, v->bytes = 0, v->head = key.len;
-    mw_store_each(v->store, key.bytes, key.len, show_entry, v);
-    printf("{\"name\":\"%s\",\"keys\":%d,\"bytes\":%zu}\n", name, v->rows, v->bytes);
-    mw_buffer_close(&key);
+    mw_buffer json = {0}, scratch = {0};
+    mw_value list[16], none;
+    const mw_value *values[16];
+    uint32_t count = 0, at;
+    size_t cursor = 0, len = strlen(text);
+    mw_key key;
+    mw_buffer_append(&json, text, len);
+    memset(mw_buffer_reserve(&json, MW_JSON_PADDING), 0, MW_JSON_PADDING);
+    if (len == 0 || mw_json_check(json.bytes, len) >= 0) {
+        json.len = 0;
+        mw_json_quote(&json, text, len);
+        memset(mw_buffer_reserve(&json, MW_JSON_PADDING), 0, MW_JSON_PADDING);
+    }
+    mw_value v = mw_json_value(json.bytes, json.len);
+    if (v.kind != MW_ARRAY) list[count++] = v;
+    while (v.kind == MW_ARRAY && count < 16 &&
+           mw_json_next(v.text, v.len, &cursor, &none, &list[count]))
+        count++;
+    for (uint32_t i = 0; i < count; i++) values[i] = &list[i];
+    int good = count && mw_key_make(&key, values, count, &scratch, &at) == MW_KEY_GOOD;
+    if (good) {
+        const char two[2] = {(char)mw_key_group(key.hash), (char)key.kind};
+        mw_buffer_append(row, two, 2);
+        mw_buffer_append(row, key.bytes, key.len);
+    }
+    mw_buffer_close(&json);
+    mw_buffer_close(&scratch);
+    if (good) return MW_OK;
+    return mw_fail(error, MW_INVALID, "%s is no key: a text, a number, true, false, or a list",
+                   text);
 }
 
-/* Every name there is; those that begin with `name` where it is given. */
-static mw_status all_names(visit *v, int exports, const char *name, mw_error *error)
+static int show_one(void *self, const char *row, size_t len, const char *value, size_t value_len)
 {
-    mw_buffer names = {0};
-    mw_status status = MW_OK;
-    v->names = &names;
-    mw_store_each(v->store, "o/", 2, note_name, v);
-    for (size_t at = 0; at < names.len && status == MW_OK; at += strlen(names.bytes + at) + 1) {
-        if (name && strcmp(name, names.bytes + at) != 0) continue;
-        if (exports) status = visit_name(v, names.bytes + at, error);
-        else
-            count_name(v, names.bytes + at);
-    }
-    mw_buffer_close(&names);
+    visit *v = self;
+    if (len == v->bytes) show_entry(v, row, len, value, value_len);
+    return 0;
+}
+
+static mw_status get(visit *v, const char *name, const char *key, mw_error *error)
+{
+    mw_buffer row = {0};
+    mw_status status = open_keeper(v, name, error);
+    begin_row(&row, "k/", name);
+    if (status == MW_OK) status = add_key(&row, key, error);
+    v->bytes = row.len; /* longer keys may begin with this one */
+    if (status == MW_OK) status = mw_place_each(v->place, &row, show_one, v, error);
+    mw_buffer_close(&row);
+    mw_keeper_free(v->keeper);
     return status;
 }
 
-static int from_hex(mw_value text, mw_buffer *out)
+static mw_status show_name(visit *v, const char *name, int exports, mw_error *error)
 {
-    out->len = 0;
-    for (uint32_t i = 0; i + 1 < text.len; i += 2) {
-        char pair[3] = {text.text[i], text.text[i + 1], 0}, *end;
-        char byte = (char)strtol(pair, &end, 16);
-        if (*end) return 0;
-        mw_buffer_append(out, &byte, 1);
-    }
-    return text.kind == MW_STRING && text.len % 2 == 0;
+    mw_buffer row = {0};
+    v->name = name, v->keeper = NULL, v->count = 0, v->bytes = 0;
+    mw_status status = exports ? open_keeper(v, name, error) : MW_OK;
+    begin_row(&row, "k/", name);
+    if (status == MW_OK) status = mw_place_each(v->place, &row, show_entry, v, error);
+    if (status == MW_OK && !exports)
+        printf("{\"name\":\"%s\",\"keys\":%d,\"bytes\":%zu}\n", name, v->count, v->bytes);
+    mw_buffer_close(&row);
+    mw_keeper_free(v->keeper);
+    return status;
 }
 
-/* Lines as export writes them; what is there under their keys is replaced. */
-static mw_status import(mw_store *store, const char *path, mw_error *error)
+static mw_status show_all(visit *v, int exports, mw_error *error)
 {
-    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
-    if (!file) return mw_fail(error, MW_IO, "cannot open '%s'", path);
-    mw_store_writer *w = mw_store_begin(store);
-    mw_buffer padded = {0}, row = {0}, bytes = {0};
-    char *line = NULL;
-    size_t room = 0;
-    long number = 0, bad = 0;
-    for (ssize_t n; !bad && (n = getline(&line, &room, file)) > 0;) {
-        number++;
-        padded.len = 0;
-        mw_buffer_append(&padded, line, (size_t)n);
-        memset(mw_buffer_reserve(&padded, MW_JSON_PADDING), 0, MW_JSON_PADDING);
-        if (mw_json_check(padded.bytes, padded.len) >= 0) bad = number;
-        mw_value v = mw_json_value(padded.bytes, bad ? 0 : padded.len);
-        if (!bad && from_hex(mw_json_field(v, "row"), &row) && row.len > 2 &&
-            memcmp(row.bytes, "k/", 2) == 0 && from_hex(mw_json_field(v, "bytes"), &bytes))
-            mw_store_add(w, row.bytes, row.len, bytes.bytes ? bytes.bytes : "", bytes.len);
-        else
-            bad = number;
-    }
-    if (bad) mw_store_abandon(w);
-    mw_status status =
-        bad ? mw_fail(error, MW_INVALID,
-                      "%s:%ld: this is no line of an export; nothing was imported", path, bad)
-            : mw_store_end(w, error);
-    if (status == MW_OK) fprintf(stderr, "moonweir: %ld keys imported\n", number);
-    free(line);
-    mw_buffer_close(&padded);
-    mw_buffer_close(&row);
-    mw_buffer_close(&bytes);
-    if (file != stdin) fclose(file);
+    mw_buffer names = {0}, row = {.bytes = (char[]){'o', '/'}, .len = 2};
+    v->names = &names;
+    mw_status status = mw_place_each(v->place, &row, note_name, v, error);
+    for (size_t at = 0; at < names.len && status == MW_OK; at += strlen(names.bytes + at) + 1)
+        status = show_name(v, names.bytes + at, exports, error);
+    mw_buffer_close(&names);
     return status;
 }
 
 static int usage(void)
 {
-    fputs(
-        "moonweir: state wants: DIR list | DIR get NAME KEY | DIR export [NAME] | DIR import FILE\n"
-        "  (NAME as list shows it; KEY as JSON, or a text; FILE as export writes it)\n",
-        stderr);
+    fputs("moonweir: state wants: WHERE list | WHERE get NAME KEY | WHERE export [NAME] | WHERE "
+          "import FILE\n"
+          "  (WHERE: a state folder, or the admin address of a running router; NAME as list shows "
+          "it; KEY as\n"
+          "  JSON, or a text; FILE as export writes it)\n",
+          stderr);
     return MW_EXIT_WRONG;
 }
 
-/* A key as JSON; what is none is a text. */
-static void key_argument(const char *text, mw_buffer *out)
+enum action { LIST, GET, EXPORT, IMPORT, UNKNOWN };
+
+static enum action action_of(int argc, char **argv)
 {
-    mw_buffer padded = {0};
-    size_t len = strlen(text);
-    mw_buffer_append(&padded, text, len);
-    memset(mw_buffer_reserve(&padded, MW_JSON_PADDING), 0, MW_JSON_PADDING);
-    if (len && mw_json_check(padded.bytes, len) < 0) mw_buffer_append(out, text, len);
-    else
-        mw_json_quote(out, text, len);
-    mw_buffer_append(out, "", 1);
-    mw_buffer_close(&padded);
+    static const struct {
+        const char *name;
+        int least, most;
+    } known[] = {{"list", 2, 2}, {"get", 4, 4}, {"export", 2, 3}, {"import", 3, 3}};
+    for (int i = LIST; i < UNKNOWN && argc > 1; i++)
+        if (strcmp(argv[1], known[i].name) == 0 && argc >= known[i].least && argc <= known[i].most)
+            return (enum action)i;
+    return UNKNOWN;
+}
+
+static mw_status act(visit *v, enum action action, int argc, char **argv, mw_error *error)
+{
+    long count = 0;
+    mw_status status = action == IMPORT ? MW_OK : mw_place_settle(v->place, error);
+    if (status != MW_OK) return status;
+    switch (action) {
+    case LIST:
+        return show_all(v, 0, error);
+    case GET:
+        return get(v, argv[2], argv[3], error);
+    case EXPORT:
+        v->raw = 1;
+        return argc == 3 ? show_name(v, argv[2], 1, error) : show_all(v, 1, error);
+    default:
+        status = mw_place_import(v->place, argv[2], &count, error);
+        if (status == MW_OK) fprintf(stderr, "moonweir: %ld keys imported\n", count);
+        return status;
+    }
 }
 
 int mw_command_state(int argc, char **argv)
 {
     mw_error error = {0};
     visit v = {0};
-    mw_buffer only = {0}, path = {0};
-    mw_status status = MW_OK;
-    if (argc < 2) return usage();
-    const char *what = argv[1];
-    mw_buffer_format(&path, "%s/data.mdb", argv[0]);
-    if (access(path.bytes, R_OK) != 0)
-        status = mw_fail(&error, MW_IO,
-                         "'%s' is no state folder (a running router has its own; stop it first)",
-                         argv[0]);
-    mw_buffer_close(&path);
-    if (status == MW_OK) status = mw_store_open(&v.store, argv[0], &error);
-    if (status != MW_OK) {
-        mw_command_complain(error.message);
-        return MW_EXIT_FAILED;
-    }
-    if (strcmp(what, "list") == 0 && argc == 2) {
-        status = all_names(&v, 0, NULL, &error);
-    } else if (strcmp(what, "get") == 0 && argc == 4) {
-        key_argument(argv[3], &only);
-        v.only = only.bytes;
-        status = visit_name(&v, argv[2], &error);
-    } else if (strcmp(what, "export") == 0 && argc <= 3) {
-        v.raw = 1;
-        status = argc == 3 ? visit_name(&v, argv[2], &error) : all_names(&v, 1, NULL, &error);
-    } else if (strcmp(what, "import") == 0 && argc == 3) {
-        status = import(v.store, argv[2], &error);
-    } else {
-        mw_store_close(v.store);
-        return usage();
-    }
-    mw_store_close(v.store);
-    mw_buffer_close(&only);
+    enum action action = action_of(argc, argv);
+    if (action == UNKNOWN) return usage();
+    mw_status status = mw_place_open(&v.place, argv[0], &error);
+    if (status == MW_OK) status = act(&v, action, argc, argv, &error);
+    mw_place_close(v.place);
     if (status == MW_OK && v.wrong)
         status = mw_fail(&error, MW_INVALID, "%d records are damaged", v.wrong);
     if (status == MW_OK) return MW_EXIT_DONE;

@@ -158,6 +158,7 @@ void mw_cut_begin(mw_flow *f)
         f->cut.awaited = f->shards, f->cut.checkpoint = f->cut.number;
         f->cut.checkpoint_at_ns = now_ns;
         atomic_store(&f->cut.wanted, 0);
+        mw_contents_begun(f, f->cut.number);
     }
     atomic_store(&f->cut.marked, 0);
     atomic_store(&f->cut.over, 0);
@@ -240,6 +241,7 @@ static void free_snapshots(mw_flow *f)
 static void on_stored(mw_flow *f)
 {
     mw_flow_broadcast(f, MW_MSG_WRITTEN, f->cut.checkpoint, NULL);
+    mw_contents_stored(f, f->cut.checkpoint);
 }
 
 static void on_written(uv_work_t *work, int status)

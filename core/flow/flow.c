@@ -66,6 +66,7 @@ void mw_flow_free(mw_flow *f)
         free(p);
     }
     for (unsigned i = 0; f->shard && i < f->shards; i++) mw_shard_free(&f->shard[i]);
+    mw_contents_free(f);
     mw_reload_free(f);
     for (mw_version *v = f->version, *next; v; v = next) next = v->next, mw_version_free(v);
     free(f->shard);
@@ -105,6 +106,7 @@ void mw_flow_stop(mw_flow *f)
     close_handle((uv_handle_t *)&f->interrupt);
     close_handle((uv_handle_t *)&f->hangup);
     mw_reload_close(f);
+    mw_contents_stop(f);
     if (f->extension) f->options.extension->close(f->extension);
     f->extension = NULL;
     mw_post_close(f->post, f->shards);
@@ -248,7 +250,7 @@ static void on_message(void *self, mw_message m)
 {
     mw_flow *f = self;
     if (f->phase == MW_STOPPING) return;
-    if (mw_reload_message(f, m) || mw_cut_message(f, m)) return;
+    if (mw_reload_message(f, m) || mw_cut_message(f, m) || mw_contents_message(f, m)) return;
     switch (m.kind) {
     case MW_MSG_READY:
         on_ready(f, m.body, (int)m.target);

@@ -54,14 +54,14 @@ int mw_flow_is_ready(const mw_flow *f);
 /* Begins to drain, as SIGTERM does. Control's thread, as all that follow. */
 void mw_flow_drain(mw_flow *f);
 
-/* How a reload came out: `report` is JSON, good for the call only. */
-typedef void (*mw_reload_done)(void *self, int accepted, const char *report, size_t len);
+/* How a reload, or what else was asked for, came out: `report` is JSON, good for the call only. */
+typedef void (*mw_report_done)(void *self, int accepted, const char *report, size_t len);
 /* Loads the flow's files and, when they are good, swaps to them. Asked for while one is under way,
  * it is done after it. `done` may be NULL; it is called exactly once, at the latest when the flow
  * stops. */
-void mw_flow_reload(mw_flow *f, const char *why, mw_reload_done done, void *self);
+void mw_flow_reload(mw_flow *f, const char *why, mw_report_done done, void *self);
 /* Goes back to the version before the one that is live. */
-void mw_flow_rollback(mw_flow *f, mw_reload_done done, void *self);
+void mw_flow_rollback(mw_flow *f, mw_report_done done, void *self);
 /* JSON: the versions that are remembered, newest first; the flow's state, its reload, its rules on
  * trial with samples. */
 void mw_flow_versions(const mw_flow *f, mw_buffer *out);

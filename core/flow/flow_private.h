@@ -30,6 +30,8 @@ typedef struct mw_sink_host mw_sink_host;
 typedef struct mw_keeping mw_keeping;
 typedef struct mw_store_client mw_store_client;
 typedef struct mw_blocked mw_blocked;
+typedef struct mw_wish mw_wish;
+typedef struct mw_import mw_import;
 
 /* Counters are written by one thread and read by any. */
 typedef _Atomic uint64_t mw_counter;
@@ -64,6 +66,7 @@ enum mw_message_kind {
     MW_MSG_CUT_MARK,  /* target: the cut's number << 1 | whether it is a checkpoint */
     MW_MSG_CUT_NOW,   /* all before it has been decided */
     MW_MSG_WRITTEN,   /* target: number of the cut whose checkpoint is in the store */
+    MW_MSG_IMPORT,    /* body: mw_import, of which each shard takes its part */
     MW_MSG_WATERMARK, /* body: event time, as an integer */
     MW_MSG_FLUSH,     /* all input has ended; target 1: so do the windows */
     MW_MSG_STOP,      /* everything closes */
@@ -76,6 +79,7 @@ enum mw_message_kind {
     MW_MSG_CUT_OVER,  /* to control: all before a cut has been decided */
     MW_MSG_CUT_PASSED, /* to control: body, a shard, works on behind the cut */
     MW_MSG_CUT_TAKEN,  /* to control: a shard's part of the checkpoint is taken, and safe */
+    MW_MSG_IMPORTED,   /* to control: it has taken its part of the import that is body */
     MW_MSG_CLOSED,     /* to control: a source host was closed */
     MW_MSG_ENDED,      /* to control: body, a source host, has read all it will */
     MW_MSG_EMPTY,      /* to control: it has ended and nothing of it is in flight */
@@ -376,6 +380,10 @@ struct mw_flow {
         mw_record *rows;
         size_t row_count;
     } cut;
+    struct {
+        mw_wish *wishes;
+        mw_import *imports;
+    } contents; /* contents.c */
 };
 
 /* flow.c */

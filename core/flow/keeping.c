@@ -207,3 +207,13 @@ void mw_keeping_free(mw_shard *s)
     }
     s->keepers = NULL;
 }
+
+int mw_keeping_import(mw_shard *s, const mw_moved *m)
+{
+    for (mw_keeping *k = s->keepers; k; k = k->next) {
+        if (k->used != s->version->number || strcmp(k->keeper->name, m->name) != 0) continue;
+        mw_keeper_import(k->keeper, &m->key, m->value, m->len);
+        return 1;
+    }
+    return 0;
+}

@@ -1,9 +1,11 @@
 /* keeping.h: event time, what is kept by key, and the cuts at which it is saved: what the files of
- * this folder call of time.c, keeping.c and cut.c. */
+ * this folder call of time.c,
+ * keeping.c, cut.c and contents.c. */
 #ifndef MW_KEEPING_H
 #define MW_KEEPING_H
 
 #include "flow/flow_private.h"
+#include "state/moved.h"
 
 /* time.c */
 mw_progress *mw_time_progress(const mw_batch *b);
@@ -34,6 +36,14 @@ void mw_time_open(mw_shard *s);
 void mw_time_start(mw_shard *s); /* or stops, where the version needs no ticks */
 void mw_time_close(mw_shard *s);
 
+/* contents.c: what waits for a checkpoint is told; a shard's part of an import. */
+void mw_contents_begun(mw_flow *f, unsigned cut);
+void mw_contents_stored(mw_flow *f, unsigned cut);
+void mw_contents_import(mw_shard *s, mw_import *i);
+int mw_contents_message(mw_flow *f, mw_message m);
+void mw_contents_stop(mw_flow *f);
+void mw_contents_free(mw_flow *f); /* when all threads have ended */
+
 /* keeping.c: what is kept by key, on a shard. */
 /* Ties the version's declarations to what the shard keeps under their names, makes what is new, and
  * fills it from the last checkpoint. */
@@ -43,6 +53,8 @@ void mw_keeping_swap(mw_shard *s, mw_version *v);
 /* Forgets what neither this version nor the one before it declares. */
 void mw_keeping_sweep(mw_shard *s);
 void mw_keeping_free(mw_shard *s);
+/* An entry from outside takes the place of what there is; 0: nothing of its name is declared. */
+int mw_keeping_import(mw_shard *s, const mw_moved *m);
 /* Begins a snapshot of all that the version keeps, behind those that there are. */
 void mw_keeping_snapshot(mw_shard *s);
 /* States with a limit of memory: the store has all that was taken, so records may go; goes on with

@@ -440,7 +440,7 @@ int mw_reload_is_busy(const mw_flow *f)
     return f->reload->step > MW_RELOAD_LOADING;
 }
 
-static void wait_for(mw_waiter **list, mw_reload_done done, void *self)
+static void wait_for(mw_waiter **list, mw_report_done done, void *self)
 {
     if (!done) return;
     mw_waiter *w = calloc(1, sizeof *w);
@@ -449,7 +449,7 @@ static void wait_for(mw_waiter **list, mw_reload_done done, void *self)
     *list = w;
 }
 
-static void say_no(mw_reload_done done, void *self, const char *why)
+static void say_no(mw_report_done done, void *self, const char *why)
 {
     mw_buffer text = {0};
     mw_buffer_text(&text, "{\"accepted\":false,\"error\":");
@@ -459,7 +459,7 @@ static void say_no(mw_reload_done done, void *self, const char *why)
     mw_buffer_close(&text);
 }
 
-void mw_flow_reload(mw_flow *f, const char *why, mw_reload_done done, void *self)
+void mw_flow_reload(mw_flow *f, const char *why, mw_report_done done, void *self)
 {
     mw_reload *r = f->reload;
     if (f->phase != MW_RUNNING) {
@@ -475,7 +475,7 @@ void mw_flow_reload(mw_flow *f, const char *why, mw_reload_done done, void *self
     begin_load(r, NULL, why);
 }
 
-static void go_back(mw_reload *r, const char *why, mw_reload_done done, void *self)
+static void go_back(mw_reload *r, const char *why, mw_report_done done, void *self)
 {
     unsigned live = r->flow->version->number;
     mw_version_record *to = NULL;
@@ -493,7 +493,7 @@ static void go_back(mw_reload *r, const char *why, mw_reload_done done, void *se
     begin_load(r, to->files, why);
 }
 
-void mw_flow_rollback(mw_flow *f, mw_reload_done done, void *self)
+void mw_flow_rollback(mw_flow *f, mw_report_done done, void *self)
 {
     if (f->phase != MW_RUNNING || f->reload->step != MW_RELOAD_IDLE)
         say_no(done, self, "a reload is under way, or the router is starting or stopping");

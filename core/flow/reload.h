@@ -35,7 +35,7 @@ typedef enum mw_reload_step {
 /* Somebody who waits for the outcome. */
 typedef struct mw_waiter {
     struct mw_waiter *next;
-    mw_reload_done done;
+    mw_report_done done;
     void *self;
 } mw_waiter;
 

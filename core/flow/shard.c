@@ -193,6 +193,9 @@ static void on_order(mw_shard *s, mw_message m)
     case MW_MSG_WRITTEN:
         mw_cut_written(s, m.target);
         break;
+    case MW_MSG_IMPORT:
+        mw_contents_import(s, m.body);
+        break;
     case MW_MSG_WATERMARK:
         if (s->watermark_ns != INT64_MAX) s->watermark_ns = (int64_t)(intptr_t)m.body;
         break;

@@ -408,15 +408,29 @@ int mw_entries_take(mw_entries *t, uint32_t most, mw_buffer *out)
     return 0;
 }
 
+static int load(mw_entries *t, void *payload, const char *value, size_t len)
+{
+    if (t->codec->load) return t->codec->load(t->self, payload, value, len);
+    if (len != t->payload_bytes) return 0;
+    memcpy(payload, value, len);
+    return 1;
+}
+
 uint32_t mw_entries_restore(mw_entries *t, const mw_key *key, const char *value, size_t len)
 {
     uint32_t id = mw_entries_add(t, key);
-    void *payload = mw_entries_at(t, id)->payload;
-    mw_entries_at(t, id)->changed = RECORDED;
-    if (t->codec->load) return t->codec->load(t->self, payload, value, len) ? id : 0;
-    if (len != t->payload_bytes) return 0;
-    memcpy(payload, value, len);
-    return id;
+    mw_entry *e = mw_entries_at(t, id);
+    e->changed = RECORDED;
+    return load(t, e->payload, value, len) ? id : 0;
+}
+
+int mw_entries_replace(mw_entries *t, uint32_t id, const char *value, size_t len)
+{
+    mw_entry *e = mw_entries_at(t, id);
+    mw_entries_touch(t, id);
+    if (t->codec->release) t->codec->release(t->self, e->payload);
+    memset(e->payload, 0, t->payload_bytes);
+    return load(t, e->payload, value, len);
 }
 
 /* ---- the whole ---- */

@@ -99,5 +99,7 @@ void mw_entries_cut(mw_entries *t);
 int mw_entries_take(mw_entries *t, uint32_t most, mw_buffer *out);
 /* Puts a recorded entry back, as unchanged. Its number; 0: it is damaged. */
 uint32_t mw_entries_restore(mw_entries *t, const mw_key *key, const char *value, size_t len);
+/* Gives an entry another recorded value: it is changed. 0: that is damaged. */
+int mw_entries_replace(mw_entries *t, uint32_t id, const char *value, size_t len);
 
 #endif

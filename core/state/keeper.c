@@ -100,6 +100,15 @@ void mw_keeper_restored(mw_keeper *k)
         mw_timers_restored(k->timers);
 }
 
+void mw_keeper_import(mw_keeper *k, const mw_key *key, const char *value, size_t len)
+{
+    if (k->kind == MW_KEEPS_WINDOW) mw_window_import(k->window, key, value, len);
+    else if (k->kind == MW_KEEPS_RECORDS)
+        mw_records_import(k->records, key, value, len);
+    else
+        mw_timers_import(k->timers, key, value, len);
+}
+
 uint64_t mw_keeper_keys(mw_keeper *k)
 {
     return mw_entries_count(mw_keeper_entries(k)) + mw_keeper_cold(k);

@@ -31,6 +31,8 @@ int64_t mw_keeper_due_by_clock(const mw_keeper *k);
 void mw_keeper_save(const mw_keeper *k, mw_buffer *out);
 void mw_keeper_load(mw_keeper *k, const char *bytes, size_t len);
 void mw_keeper_restored(mw_keeper *k);
+/* A recorded entry from elsewhere takes the place of what there is of its key, as a change. */
+void mw_keeper_import(mw_keeper *k, const mw_key *key, const char *value, size_t len);
 /* Those in the store alone included, which are counted about; and these. */
 uint64_t mw_keeper_keys(mw_keeper *k);
 uint64_t mw_keeper_cold(const mw_keeper *k);

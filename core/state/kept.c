@@ -106,6 +106,7 @@ int mw_kept_load(mw_kept *k, const char **at, const char *end)
         *at += len;
         return 1;
     }
+    if (kind > MW_TRUE) return 0;
     k->kind = kind;
     return mw_load(&k->number, sizeof k->number, at, end);
 }

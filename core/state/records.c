@@ -218,6 +218,14 @@ void mw_records_restored(mw_records *r)
         live_until(r, id, mw_record_at(r, id), mw_record_at(r, id)->until_ns);
 }
 
+void mw_records_import(mw_records *r, const mw_key *key, const char *value, size_t len)
+{
+    uint32_t id = mw_records_find(r, key);
+    if (!id) id = mw_entries_add(r->entries, key);
+    mw_entries_replace(r->entries, id, value, len);
+    live_until(r, id, mw_record_at(r, id), mw_record_at(r, id)->until_ns);
+}
+
 /* ---- fields ---- */
 
 const mw_record_field *mw_records_at(mw_records *r, uint32_t id, uint32_t *count)

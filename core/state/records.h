@@ -60,6 +60,8 @@ const mw_record_field *mw_records_next(mw_records *r, mw_record_cursor *c, int64
                                        mw_key *key, uint32_t *count);
 const mw_record_field *mw_records_at(mw_records *r, uint32_t id, uint32_t *count);
 void mw_records_restored(mw_records *r);
+/* See mw_keeper_import. */
+void mw_records_import(mw_records *r, const mw_key *key, const char *value, size_t len);
 /* What they need in memory. */
 size_t mw_records_bytes(const mw_records *r);
 

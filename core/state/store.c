@@ -139,20 +139,27 @@ static int begins_with(const MDB_val *key, const char *prefix, size_t len)
     return key->mv_size >= len && memcmp(key->mv_data, prefix, len) == 0;
 }
 
-void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit each, void *self)
+void mw_store_from(mw_store *s, const mw_buffer *prefix, const mw_buffer *from, mw_store_visit each,
+                   void *self)
 {
     MDB_txn *txn;
     MDB_cursor *cursor;
-    MDB_val k = key_of(prefix, len), v;
+    MDB_val k = key_of(from->bytes, from->len), v;
     if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0) return;
     if (mdb_cursor_open(txn, s->db, &cursor) == 0) {
-        int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
-        while (rc == 0 && begins_with(&k, prefix, len) &&
+        int rc = mdb_cursor_get(cursor, &k, &v, from->len ? MDB_SET_RANGE : MDB_FIRST);
+        while (rc == 0 && begins_with(&k, prefix->bytes, prefix->len) &&
                each(self, k.mv_data, k.mv_size, v.mv_data, v.mv_size))
             rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
         mdb_cursor_close(cursor);
     }
     mdb_txn_abort(txn);
+}
+
+void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit each, void *self)
+{
+    const mw_buffer from = {.bytes = (char *)prefix, .len = len};
+    mw_store_from(s, &from, &from, each, self);
 }
 
 /* A transaction that is begun for each read and let go after it: one that stays would keep every

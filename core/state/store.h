@@ -30,6 +30,10 @@ typedef int (*mw_store_visit)(void *self, const char *key, size_t key_len, const
                               size_t len);
 void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit each, void *self);
 
+/* The same from a key on, which may be before all that begin so. */
+void mw_store_from(mw_store *s, const mw_buffer *prefix, const mw_buffer *from, mw_store_visit each,
+                   void *self);
+
 /* Reads of one thread that never wait for a write: each sees what is committed by then. */
 typedef struct mw_store_reader mw_store_reader;
 mw_store_reader *mw_store_reader_new(mw_store *s);

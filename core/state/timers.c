@@ -36,7 +36,8 @@ static int load(void *self, void *payload, const char *bytes, size_t len)
     timer *one = payload;
     const char *at = bytes, *end = bytes + len;
     (void)self;
-    return mw_load(&one->at_ns, sizeof one->at_ns, &at, end) && mw_kept_load(&one->data, &at, end);
+    return mw_load(&one->at_ns, sizeof one->at_ns, &at, end) &&
+           mw_kept_load(&one->data, &at, end) && at == end;
 }
 
 static void release(void *self, void *payload)
@@ -144,4 +145,12 @@ void mw_timers_restored(mw_timers *t)
 {
     uint32_t cursor = 0, id;
     while ((id = mw_entries_next(t->entries, &cursor))) await(t, id, timer_at(t, id));
+}
+
+void mw_timers_import(mw_timers *t, const mw_key *key, const char *value, size_t len)
+{
+    uint32_t id = mw_entries_add(t->entries, key);
+    if (id == t->firing) t->firing = 0;
+    mw_entries_replace(t->entries, id, value, len);
+    await(t, id, timer_at(t, id));
 }

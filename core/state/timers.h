@@ -26,5 +26,7 @@ int64_t mw_timers_look(const mw_timers *t, uint32_t id, mw_value *data);
 /* Of a timer that fires. */
 int64_t mw_timers_at(mw_timers *t, uint32_t id, mw_value *data);
 void mw_timers_restored(mw_timers *t);
+/* See mw_keeper_import. */
+void mw_timers_import(mw_timers *t, const mw_key *key, const char *value, size_t len);
 
 #endif

@@ -96,6 +96,8 @@ int mw_window_close_next(mw_window *w, int64_t watermark_ns, uint32_t most);
 /* What is kept besides the entries. */
 void mw_window_save(const mw_window *w, mw_buffer *out);
 void mw_window_load(mw_window *w, const char *bytes, size_t len);
+/* See mw_keeper_import. */
+void mw_window_import(mw_window *w, const mw_key *key, const char *value, size_t len);
 /* Once its entries were restored. */
 void mw_window_restored(mw_window *w);
 

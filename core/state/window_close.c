@@ -44,6 +44,16 @@ void mw_window_list_add(mw_ring *r, int64_t start, uint32_t id)
     l->ids[l->count++] = id;
 }
 
+void mw_window_list_forget(mw_ring *r, int64_t start, uint32_t id)
+{
+    mw_pane_list *l = mw_window_list(r, start);
+    for (uint32_t i = l->count; i-- > 0;)
+        if (l->ids[i] == id) {
+            l->ids[i] = 0;
+            return;
+        }
+}
+
 /* ---- what is due ---- */
 
 /* The end of the next window that holds anything and is not closed. */
@@ -105,6 +115,7 @@ static int close_on(mw_window *w, uint32_t span, uint32_t *most)
             uint32_t id = l->ids[r->at_id];
             if ((*most)-- == 0) return 2;
             r->at_id++;
+            if (!id) continue;
             if (r->span != r->slide && !is_newest(w, r, id, l->start)) continue;
             mw_window_fold(w, span, id, r->closing - r->slide);
             w->results[0] = w->results[span];
@@ -123,6 +134,7 @@ static int remove_first(mw_window *w, mw_ring *r, uint32_t *most)
     while (l->count) {
         if ((*most)-- == 0) return 2;
         uint32_t id = l->ids[--l->count];
+        if (!id) continue;
         void *payload = mw_entry_payload(mw_entries_at(w->entries, id));
         mw_pane *p = mw_window_find(w, r, payload, l->start);
         mw_entries_touch(w->entries, id);

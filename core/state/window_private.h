@@ -96,6 +96,8 @@ int mw_window_fold_session(mw_window *w, uint32_t id, const mw_pane *p);
 /* window_close.c */
 mw_pane_list *mw_window_list(mw_ring *r, int64_t start);
 void mw_window_list_add(mw_ring *r, int64_t start, uint32_t id);
+/* An entry has no pane with this start any more: what is there of it is 0. */
+void mw_window_list_forget(mw_ring *r, int64_t start, uint32_t id);
 
 /* session.c */
 int mw_session_add(mw_window *w, const mw_key *key, const mw_value *const *values, int64_t at_ns,

@@ -228,6 +228,52 @@ void mw_window_load(mw_window *w, const char *bytes, size_t len)
     }
 }
 
+/* Which panes an entry has: their rings and starts. */
+static void note_panes(const mw_window *w, uint32_t id, mw_buffer *out)
+{
+    void *payload = mw_entry_payload(mw_entries_at(w->entries, id));
+    for (uint32_t i = 0; i < w->ring_count; i++) {
+        uint32_t n = 0;
+        for (mw_pane *p; (p = mw_window_each(w, &w->rings[i], payload, &n));) {
+            const int64_t one[2] = {i, mw_pane_start(p)};
+            mw_buffer_append(out, one, sizeof one);
+        }
+    }
+}
+
+static int has_pane(const mw_buffer *panes, const int64_t one[2])
+{
+    for (size_t at = 0; at < panes->len; at += 2 * sizeof *one)
+        if (memcmp(panes->bytes + at, one, 2 * sizeof *one) == 0) return 1;
+    return 0;
+}
+
+/* Lists have each pane of an entry once: what is new is added, what is gone forgotten. */
+void mw_window_import(mw_window *w, const mw_key *key, const char *value, size_t len)
+{
+    mw_buffer before = {0}, after = {0};
+    uint32_t id = mw_entries_add(w->entries, key);
+    int64_t one[2];
+    w->epoch++;
+    if (w->leaving_id == id) w->leaving_id = 0;
+    note_panes(w, id, &before);
+    mw_entries_replace(w->entries, id, value, len);
+    w->due_changed = 1;
+    if (w->gap_ns) mw_session_restored(w, id);
+    else
+        note_panes(w, id, &after);
+    for (size_t at = 0; at < after.len; at += sizeof one) {
+        memcpy(one, after.bytes + at, sizeof one);
+        if (!has_pane(&before, one)) mw_window_list_add(&w->rings[one[0]], one[1], id);
+    }
+    for (size_t at = 0; !w->gap_ns && at < before.len; at += sizeof one) {
+        memcpy(one, before.bytes + at, sizeof one);
+        if (!has_pane(&after, one)) mw_window_list_forget(&w->rings[one[0]], one[1], id);
+    }
+    mw_buffer_close(&before);
+    mw_buffer_close(&after);
+}
+
 void mw_window_restored(mw_window *w)
 {
     uint32_t cursor = 0, id;
