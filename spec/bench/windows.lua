@@ -136,26 +136,57 @@ do
   end
   file:close()
 end
-local FLOW = ([[
-  local mw = require "moonweir"
-  local src = mw.source.file("in", { path = "%s", time = "ts", lateness = "5s" })
-  local out = mw.sink.file("out", { path = "%s/w3.out" })
-  local w = mw.window("w", { by = "user", span = "60s", keep = { n = mw.count(), total = mw.sum("amount") } })
-  mw.rule("r", { from = src, by = "user" }, function(e) w:add(e) end)
-  w:on_close(function(r) if r.n > 5 then out:send(r) end end)
-]]):format(input, m.folder)
-local function clear() os.execute("rm -f " .. m.folder .. "/w3.out " .. m.folder .. "/w3c.out") end
+local OUT = m.folder .. "/w3"
+local function clear() os.execute(("rm -rf %s && mkdir %s"):format(OUT, OUT)) end
+
+--- What each has told of, by user and window.
+local function told(path)
+  local found = {}
+  local pipe = io.popen(("find %s -type f -exec cat {} +"):format(path))
+  for line in pipe:lines() do
+    local e = s.json.decode(line)
+    found[e.key .. "@" .. e.start] = { e.n, e.total }
+  end
+  pipe:close()
+  return found
+end
+
+local function compare(ours, theirs, who)
+  local count = 0
+  for id, a in pairs(ours) do
+    local b = theirs[id]
+    assert(b and b[1] == a[1] and math.abs(b[2] - a[2]) < 0.02, who .. " differs at " .. id)
+    count = count + 1
+  end
+  for id in pairs(theirs) do
+    assert(ours[id], who .. " has " .. id)
+  end
+  return count
+end
+
+local function router(path)
+  local flow = ([[
+    local mw = require "moonweir"
+    local src = mw.source.file("in", { path = "%s", time = "ts", lateness = "5s" })
+    local out = mw.sink.file("out", { path = "%s/ours" })
+    local w = mw.window("w", { by = "user", span = "60s", keep = { n = mw.count(), total = mw.sum("amount") } })
+    mw.rule("r", { from = src, by = "user" }, function(e) w:add(e) end)
+    w:on_close(function(r) if r.n > 5 then out:send(r) end end)
+  ]]):format(path, OUT)
+  return function()
+    clear()
+    local result = m.moonweir(flow, 1)
+    s.clean()
+    return result
+  end
+end
+
 local r = m.in_turn {
   function()
     clear()
-    return m.run { m.folder .. "/w3_limit", input, m.folder .. "/w3c.out" }
+    return m.run { m.folder .. "/w3_limit", input, OUT .. "/c" }
   end,
-  function()
-    clear()
-    local result = m.moonweir(FLOW, 1)
-    s.clean()
-    return result
-  end,
+  router(input),
 }
 m.line("C, for this alone   %6.0f ns/event", m.figure(r[1], "wall") / m.events * 1e9)
 m.line(
@@ -164,3 +195,44 @@ m.line(
   m.ratio(r[2], r[1], "wall"),
   m.figure(r[2], "kib")
 )
+
+--- Beside another, on its events: once each in turn, the same told.
+local peers = s.root .. "/build/peers"
+local function beside(name, script, events, argv, env, rounds)
+  os.execute("mkdir -p " .. peers)
+  if os.execute(("sh %s/spec/bench/peers/%s.sh %s"):format(s.root, script, peers)) ~= 0 then
+    print(name .. " could not be set up here: left out")
+    return
+  end
+  local path = m.folder .. "/w3-part.ndjson"
+  os.execute(("head -n %d %s > %s"):format(events, input, path))
+  local ours, same
+  local both = m.in_turn({
+    function()
+      local result = router(path)()
+      ours = told(OUT .. "/ours")
+      return result
+    end,
+    function()
+      clear()
+      local all = { INPUT = path, OUTPUT = OUT .. "/theirs" }
+      for k, v in pairs(env) do
+        all[k] = v
+      end
+      local result = m.run(argv(path), { env = all })
+      if result.code ~= 0 then error(name .. " failed: " .. result.err:sub(1, 2000)) end
+      same = compare(ours, told(OUT .. "/theirs"), name)
+      return result
+    end,
+  }, rounds)
+  m.line("%-19s %6.0f ns/event   %d MiB   moonweir is %.1f x as fast (%d events, start included, the same %d results)", name,
+    m.figure(both[2], "wall") / events * 1e9, m.figure(both[2], "kib") / 1024, m.ratio(both[2], both[1], "wall"), events, same)
+end
+
+beside("Flink 1.20, 1 slot", "flink", m.events, function(path)
+  return { "java", "-Xmx2g", "-cp", ("%s/flink/classes:%s/flink/jars/*"):format(peers, peers), "W3", path, OUT .. "/theirs" }
+end, {}, 3)
+beside("Bytewax 0.21", "bytewax", math.floor(m.events / 5), function()
+  return { peers .. "/bytewax/bin/python", "-m", "bytewax.run", "bytewax_w3" }
+end, { PYTHONPATH = s.root .. "/spec/bench/peers" }, 1)
+os.execute("rm -f " .. m.folder .. "/w3*.ndjson")
