@@ -59,32 +59,41 @@ static int fault_of(mw_key_fault fault, uint32_t at)
  * some rows later the entry. */
 enum { INDEX_AHEAD = 12, ENTRY_AHEAD = 6 };
 
-static void look_ahead(mw_view *v, mw_use *u, uint32_t row)
+static uint64_t hash_row(const mw_view *v, const mw_use *u, uint32_t row)
 {
-    const mw_entries *t = mw_keeper_entries(u->keeper);
-    const mw_value *values[MW_USE_PARTS];
-    uint32_t next = row + INDEX_AHEAD, near = row + ENTRY_AHEAD;
-    if (next < v->given) {
-        const mw_value *slots = v->slots + (size_t)next * v->stride;
-        for (uint32_t i = 0; i < u->parts; i++) values[i] = &slots[u->paths[i]];
-        uint64_t hash = mw_key_hash(values, u->parts);
-        u->ahead[next % MW_USE_AHEAD].hash = hash;
-        u->ahead[next % MW_USE_AHEAD].row = next, u->ahead[next % MW_USE_AHEAD].id = 0;
-        u->ahead[next % MW_USE_AHEAD].generation = v->generation;
-        mw_entries_prefetch(t, hash);
-    }
-    if (near < v->given && u->ahead[near % MW_USE_AHEAD].row == near &&
-        u->ahead[near % MW_USE_AHEAD].generation == v->generation)
-        u->ahead[near % MW_USE_AHEAD].id =
-            mw_entries_prefetch_entry(t, u->ahead[near % MW_USE_AHEAD].hash);
+    const mw_value *slots = v->slots + (size_t)row * v->stride, *values[MW_USE_PARTS];
+    if (u->parts == 1) return mw_json_hash(&slots[u->paths[0]]);
+    for (uint32_t i = 0; i < u->parts; i++) values[i] = &slots[u->paths[i]];
+    return mw_key_hash(values, u->parts);
 }
 
-static uint64_t hash_of_row(const mw_view *v, const mw_use *u, const mw_value *const *values,
-                            uint32_t row)
+static uint32_t least(uint32_t a, uint32_t b)
 {
-    const uint32_t i = row % MW_USE_AHEAD;
-    if (u->ahead[i].row == row && u->ahead[i].generation == v->generation) return u->ahead[i].hash;
-    return mw_key_hash(values, u->parts);
+    return a < b ? a : b;
+}
+
+/* Looks ahead from a row, and gives its hash and what its entry probably is. */
+static uint64_t look_ahead(mw_view *v, mw_use *u, uint32_t row, uint32_t *hint)
+{
+    const mw_entries *t = mw_keeper_entries(u->keeper);
+    int is_there = u->generation == v->generation && row >= u->from && row < u->hashed;
+    if (!is_there || row + MW_USE_AHEAD < u->hashed)
+        u->generation = v->generation, u->from = u->hashed = u->fetched = row;
+    for (uint32_t end = least(row + INDEX_AHEAD + 1, v->given); u->hashed < end; u->hashed++) {
+        uint64_t hash = hash_row(v, u, u->hashed);
+        u->ahead[u->hashed % MW_USE_AHEAD].hash = hash;
+        mw_entries_prefetch(t, hash);
+    }
+    for (uint32_t end = least(row + ENTRY_AHEAD + 1, u->hashed); u->fetched < end; u->fetched++)
+        u->ahead[u->fetched % MW_USE_AHEAD].id =
+            mw_entries_prefetch_entry(t, u->ahead[u->fetched % MW_USE_AHEAD].hash);
+    *hint = u->ahead[row % MW_USE_AHEAD].id;
+    return u->ahead[row % MW_USE_AHEAD].hash;
+}
+
+static int is_elsewhere(const mw_view *v, uint64_t hash)
+{
+    return v->shards > 1 && mw_key_shard(hash, v->shards) != v->shard ? MW_KEEP_ELSEWHERE : 0;
 }
 
 /* 0, or why there is no key that this shard may use. */
@@ -93,10 +102,14 @@ static int make_key(mw_view *v, const mw_use *u, const mw_value *const *values, 
 {
     uint32_t at;
     if (!v->generation || !v->given || !u->keeper) return MW_KEEP_NO_RULE;
+    const mw_value *first = values[0];
+    if (u->parts == 1 && first->kind == MW_STRING && first->len <= MW_KEY_BYTES_MAX) {
+        *key = (mw_key){.bytes = first->text, .len = first->len, .kind = MW_KEY_TEXT, .hash = hash};
+        return is_elsewhere(v, hash);
+    }
     mw_key_fault fault = mw_key_make_hashed(key, hash, values, u->parts, &v->key_bytes, &at);
     if (fault != MW_KEY_GOOD) return fault_of(fault, at);
-    if (v->shards > 1 && mw_key_shard(key->hash, v->shards) != v->shard) return MW_KEEP_ELSEWHERE;
-    return 0;
+    return is_elsewhere(v, hash);
 }
 
 static void values_of(mw_view *v, const mw_use *u, uint32_t row, int given, uint32_t count,
@@ -157,15 +170,11 @@ int mw_view_add(mw_view *v, uint32_t index, uint32_t row, int given)
     if (!u->keeper) return MW_KEEP_NO_RULE;
     mw_window *w = u->keeper->window;
     values_of(v, u, row, given, u->parts + mw_window_inputs(w), values);
-    if (!given) look_ahead(v, u, row);
-    uint64_t hash = given ? mw_key_hash(values, u->parts) : hash_of_row(v, u, values, row);
+    uint32_t hint = 0;
+    uint64_t hash = given ? mw_key_hash(values, u->parts) : look_ahead(v, u, row, &hint);
     int fault = make_key(v, u, values, hash, &key);
     if (fault) return fault;
     show_window(v, w);
-    uint32_t hint = given || u->ahead[row % MW_USE_AHEAD].row != row ||
-                            u->ahead[row % MW_USE_AHEAD].generation != v->generation
-                        ? 0
-                        : u->ahead[row % MW_USE_AHEAD].id;
     int status = mw_window_add(w, &key, hint, values + u->parts, now_of(v), mark_of(v, row));
     if (status == MW_WINDOW_NOT_NUMBER) v->key.number = mw_window_fault(w);
     if (v->by_row && mw_window_due_changed(w)) {

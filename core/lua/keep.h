@@ -27,10 +27,13 @@ struct mw_use {
     int32_t paths[MW_USE_PARTS];
     uint32_t parts;     /* of the key */
     const char *fields; /* of the record that was got */
+    /* Keys of rows to come are being fetched from memory: from row `from` on, those before `hashed`
+     * in the index, those before `fetched` as entries. */
+    uint32_t generation, from, hashed, fetched;
     struct {
         uint64_t hash;
-        uint32_t generation, row, id;
-    } ahead[MW_USE_AHEAD]; /* keys of rows to come, which are being fetched from memory */
+        uint32_t id; /* of the entry that is probably meant; 0: none */
+    } ahead[MW_USE_AHEAD];
 };
 
 /* Ties part `part` (those of the key, then the inputs) of what is kept under `index` to a path. */

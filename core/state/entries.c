@@ -11,7 +11,8 @@ enum {
     UNIT = 8, /* what sizes and numbers count in */
     PAGE_UNITS = PAGE_BYTES / UNIT,
     PAGE_BITS = 13,
-    CHUNK_FROM = 64, /* pages: from then on they are cut from chunks, for large TLB entries */
+    CHUNK_FROM = 64, /* pages, and segments: from then on they are cut from chunks, for large TLB
+                      * entries */
     SEGMENT_SLOTS = 512,
     SEGMENT_MOST = SEGMENT_SLOTS / 8 * 7,
     INDEX_BYTES = 12, /* an entry, about */
@@ -19,7 +20,8 @@ enum {
 
 /* A slot: number of the entry below, tag above. 0: empty. */
 typedef struct segment {
-    uint32_t depth, used;
+    uint16_t depth, is_alone; /* alone: of malloc, not of a chunk */
+    uint32_t used;
     uint64_t slots[SEGMENT_SLOTS];
 } segment;
 
@@ -50,6 +52,8 @@ struct mw_entries {
     char *chunk;
     uint32_t chunk_left; /* pages */
     mw_chunks *chunks;   /* NULL: it never needed one */
+    segment *segments;   /* of a chunk, not used yet */
+    uint32_t segment_count, segments_left;
     const mw_entry_codec *codec;
     void *self;
     id_list changed[2];
@@ -58,6 +62,32 @@ struct mw_entries {
 };
 
 static const mw_entry_codec plain = {0};
+
+static char *take_chunk(mw_entries *t)
+{
+    if (!t->chunks) t->chunks = mw_chunks_new();
+    return mw_chunks_take(t->chunks);
+}
+
+static segment *new_segment(mw_entries *t, uint32_t depth)
+{
+    segment *s;
+    t->bytes += sizeof *s;
+    if (t->segment_count++ < CHUNK_FROM) {
+        s = calloc(1, sizeof *s);
+        mw_assert(s != NULL);
+        s->is_alone = 1;
+    } else {
+        if (!t->segments_left) {
+            t->segments = (segment *)take_chunk(t);
+            t->segments_left = MW_CHUNK_BYTES / sizeof *s;
+        }
+        s = &t->segments[--t->segments_left];
+        memset(s, 0, sizeof *s);
+    }
+    s->depth = (uint16_t)depth;
+    return s;
+}
 
 mw_entries *mw_entries_new(uint32_t payload_bytes, const mw_entry_codec *codec, void *self)
 {
@@ -71,9 +101,7 @@ mw_entries *mw_entries_new(uint32_t payload_bytes, const mw_entry_codec *codec, 
     t->classes = calloc(t->class_count, sizeof *t->classes);
     t->directory = calloc(1, sizeof *t->directory);
     mw_assert(t->classes && t->directory);
-    t->directory[0] = calloc(1, sizeof(segment));
-    mw_assert(t->directory[0] != NULL);
-    t->bytes = sizeof(segment);
+    t->directory[0] = new_segment(t, 0);
     return t;
 }
 
@@ -114,8 +142,7 @@ static char *new_page(mw_entries *t)
         return page;
     }
     if (!t->chunk_left) {
-        if (!t->chunks) t->chunks = mw_chunks_new();
-        t->chunk = mw_chunks_take(t->chunks);
+        t->chunk = take_chunk(t);
         t->chunk_left = MW_CHUNK_BYTES / PAGE_BYTES;
     }
     page = t->chunk + (size_t)--t->chunk_left * PAGE_BYTES;
@@ -188,24 +215,22 @@ static void double_directory(mw_entries *t)
     t->depth++;
 }
 
+/* Those with the next bit of their tag set move into a new segment. */
 static void split(mw_entries *t, uint32_t tag)
 {
     segment *old = *place_of(t, tag);
     if (old->depth == t->depth) double_directory(t);
-    segment *halves[2];
-    for (int i = 0; i < 2; i++) {
-        halves[i] = calloc(1, sizeof(segment));
-        mw_assert(halves[i] != NULL);
-        halves[i]->depth = old->depth + 1;
-    }
+    segment *other = new_segment(t, old->depth + 1u);
+    uint64_t slots[SEGMENT_SLOTS];
+    memcpy(slots, old->slots, sizeof slots);
+    memset(old->slots, 0, sizeof old->slots);
+    old->used = 0;
     for (uint32_t i = 0; i < SEGMENT_SLOTS; i++)
-        if (old->slots[i])
-            put(halves[slot_tag(old->slots[i]) >> (31 - old->depth) & 1], old->slots[i]);
+        if (slots[i]) put(slot_tag(slots[i]) >> (31 - old->depth) & 1 ? other : old, slots[i]);
     size_t span = (size_t)1 << (t->depth - old->depth);
     segment **first = t->directory + (place_of(t, tag) - t->directory) / span * span;
-    for (size_t i = 0; i < span; i++) first[i] = halves[i >= span / 2];
-    free(old);
-    t->bytes += sizeof(segment);
+    for (size_t i = span / 2; i < span; i++) first[i] = other;
+    old->depth++;
 }
 
 static void take_out(segment *s, uint32_t i)
@@ -225,10 +250,20 @@ static void take_out(segment *s, uint32_t i)
     }
 }
 
-static int is_key(const mw_entries *t, const mw_entry *e, const mw_key *key)
+/* Short keys, as most are, by two reads each that may overlap. */
+static inline int same_bytes(const char *a, const char *b, uint32_t len)
+{
+    uint64_t x[2], y[2];
+    if (len < 8 || len > 16) return memcmp(a, b, len) == 0;
+    memcpy(&x[0], a, 8), memcpy(&x[1], a + len - 8, 8);
+    memcpy(&y[0], b, 8), memcpy(&y[1], b + len - 8, 8);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
+
+static inline int is_key(const mw_entries *t, const mw_entry *e, const mw_key *key)
 {
     return e->key_len == key->len && e->key_kind == key->kind &&
-           memcmp(mw_entries_key(t, e), key->bytes, key->len) == 0;
+           same_bytes(mw_entries_key(t, e), key->bytes, key->len);
 }
 
 uint32_t mw_entries_find(const mw_entries *t, const mw_key *key)
@@ -485,7 +520,7 @@ void mw_entries_free(mw_entries *t)
     for (size_t i = 0, count = (size_t)1 << t->depth; i < count;) {
         segment *s = t->directory[i];
         i += (size_t)1 << (t->depth - s->depth);
-        free(s);
+        if (s->is_alone) free(s);
     }
     for (uint32_t i = 1; i <= t->page_count && i < CHUNK_FROM; i++) free(t->pages[i]);
     mw_chunks_free(t->chunks);

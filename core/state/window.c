@@ -85,9 +85,16 @@ static mw_pane *append_more(mw_window *w, mw_ring *r, void *payload)
     return more->words + (size_t)more->count++ * w->pane_words;
 }
 
+/* What is kept of older panes holds no more. */
+static void forget_older(const mw_ring *r, void *payload)
+{
+    if (r->older >= 0) ((int64_t *)payload)[r->older] = 0;
+}
+
 mw_pane *mw_window_make(mw_window *w, mw_ring *r, void *payload, int64_t start)
 {
     mw_pane *p = mw_window_ring(r, payload);
+    forget_older(r, payload);
     if (r->slide) { /* sessions have one slot */
         locate(r, start);
         p += (size_t)r->slot * w->pane_words;
@@ -107,6 +114,7 @@ void mw_window_drop(mw_window *w, mw_ring *r, void *payload, mw_pane *p)
     size_t bytes = w->pane_words * sizeof *p;
     mw_more_panes **at = mw_window_more(w, r, payload), *more = *at;
     mw_pane *ring = mw_window_ring(r, payload);
+    forget_older(r, payload);
     for (uint32_t i = 0; i < w->aggregate_count; i++)
         mw_aggregate_release(&w->aggregates[i], mw_pane_cells(w, p) + w->aggregates[i].cell);
     if (p >= ring && p < ring + (size_t)r->slots * w->pane_words) {
@@ -160,9 +168,13 @@ void mw_window_add_values(mw_window *w, mw_pane *p, const mw_value *const *value
     }
 }
 
-static void numbers_of(mw_window *w, uint32_t span, const mw_cell *cells, double span_s)
+static inline void numbers_of(mw_window *w, uint32_t span, const mw_cell *cells, double span_s)
 {
     double *out = w->numbers + (size_t)span * w->aggregate_count;
+    if (w->plain) {
+        for (uint32_t i = 0; i < w->aggregate_count; i++) out[i] = cells[i].number;
+        return;
+    }
     for (uint32_t i = 0; i < w->aggregate_count; i++) {
         const mw_aggregate *a = &w->aggregates[i];
         if (a->kind <= MW_SUM) out[i] = cells[a->cell].number;
@@ -180,12 +192,12 @@ static void begin_scratch(mw_window *w)
         mw_aggregate_begin(&w->aggregates[i], w->scratch + w->aggregates[i].cell);
 }
 
-static void result_at(mw_window *w, uint32_t span, uint32_t id, int64_t pane, int64_t start,
-                      int64_t finish)
+static inline void result_at(mw_window *w, uint32_t span, uint32_t id, int64_t pane, int64_t start,
+                             int64_t finish)
 {
     w->results[span] = (mw_window_result){.start_ns = start,
                                           .finish_ns = finish,
-                                          .epoch = (double)w->epoch,
+                                          .epoch = w->epoch,
                                           .pane = (double)pane,
                                           .id = id,
                                           .span = span};
@@ -199,12 +211,12 @@ int mw_window_fold_session(mw_window *w, uint32_t id, const mw_pane *p)
     return 1;
 }
 
-/* The sums of a ring's panes from `from` to `to`, into the scratch: without a call for each. */
-static int add_panes(mw_window *w, const mw_ring *r, void *payload, int64_t from, int64_t to)
+/* Adds up a ring's panes from `from` to before `to`: without a call for each. */
+static int add_panes(mw_window *w, const mw_ring *r, void *payload, int64_t from, int64_t to,
+                     mw_cell *sum)
 {
     const uint32_t words = w->pane_words, cells = w->cell_count;
     mw_more_panes *more = *mw_window_more(w, r, payload);
-    mw_cell *sum = w->scratch;
     int found = 0;
     for (uint32_t c = 0; c < cells; c++) sum[c].number = 0;
     for (int in_ring = 1; in_ring >= 0; in_ring--) {
@@ -212,7 +224,7 @@ static int add_panes(mw_window *w, const mw_ring *r, void *payload, int64_t from
         uint32_t count = in_ring ? r->slots : more ? more->count : 0;
         for (uint32_t i = 0; i < count; i++, p += words) {
             int64_t start = p[MW_PANE_START];
-            if (!start || (start & ~1ll) < from || (start & ~1ll) > to) continue;
+            if (!start || (start & ~1ll) < from || (start & ~1ll) >= to) continue;
             found = 1;
             for (uint32_t c = 0; c < cells; c++)
                 sum[c].number += ((const mw_cell *)p)[1 + c].number;
@@ -221,24 +233,49 @@ static int add_panes(mw_window *w, const mw_ring *r, void *payload, int64_t from
     return found;
 }
 
+/* The numbers of the window that ends with the pane `newest`, which may not be there: always the
+ * sum of the older panes and then the newest, so that they are the same to the last bit whether the
+ * former was kept or is added up anew. */
+static int fold_sums(mw_window *w, uint32_t span, void *payload, int64_t start)
+{
+    mw_ring *r = &w->rings[span];
+    const mw_pane *newest = mw_window_find(w, r, payload, start);
+    int found = add_panes(w, r, payload, start + r->slide - r->span, start, w->scratch);
+    for (uint32_t c = 0; newest && c < w->cell_count; c++)
+        w->scratch[c].number += mw_pane_cells(w, newest)[c].number;
+    numbers_of(w, span, w->scratch, r->span_s);
+    return found || newest;
+}
+
+/* The same of the pane that was just added to, where the sum of the older ones is kept. */
+static void fold_newest(mw_window *w, uint32_t span, uint32_t id, void *payload, const mw_pane *p)
+{
+    mw_ring *r = &w->rings[span];
+    int64_t *older = (int64_t *)payload + r->older, start = r->start;
+    mw_cell *cells = (mw_cell *)(older + 1);
+    result_at(w, span, id, start, start + r->slide - r->span, start + r->slide);
+    if (*older != (start | 1)) {
+        add_panes(w, r, payload, start + r->slide - r->span, start, cells);
+        *older = start | 1;
+    }
+    for (uint32_t c = 0; c < w->cell_count; c++)
+        w->scratch[c].number = cells[c].number + mw_pane_cells(w, p)[c].number;
+    numbers_of(w, span, w->scratch, r->span_s);
+}
+
 int mw_window_fold(mw_window *w, uint32_t span, uint32_t id, int64_t start)
 {
     mw_ring *r = &w->rings[span];
     void *payload = mw_entry_payload(mw_entries_at(w->entries, id));
     int64_t from = start + r->slide - r->span;
-    double span_s = (double)r->span / 1e9;
     result_at(w, span, id, start, from, start + r->slide);
     if (r->span == r->slide) {
         mw_pane *p = mw_window_find(w, r, payload, start);
-        if (p) numbers_of(w, span, mw_pane_cells(w, p), span_s);
+        if (p) numbers_of(w, span, mw_pane_cells(w, p), r->span_s);
         return p != NULL;
     }
     uint32_t n = 0, found = 0;
-    if (w->additive) {
-        found = (uint32_t)add_panes(w, r, payload, from, start);
-        numbers_of(w, span, w->scratch, span_s);
-        return (int)found;
-    }
+    if (w->additive) return fold_sums(w, span, payload, start);
     begin_scratch(w);
     for (mw_pane *p; (p = mw_window_each(w, r, payload, &n));) {
         if (mw_pane_start(p) < from || mw_pane_start(p) > start) continue;
@@ -249,7 +286,7 @@ int mw_window_fold(mw_window *w, uint32_t span, uint32_t id, int64_t start)
                 mw_aggregate_merge(a, w->scratch + a->cell, mw_pane_cells(w, p) + a->cell);
         }
     }
-    numbers_of(w, span, w->scratch, span_s);
+    numbers_of(w, span, w->scratch, r->span_s);
     return (int)found;
 }
 
@@ -277,7 +314,7 @@ int mw_window_read(mw_window *w, const mw_window_result *result, uint32_t aggreg
 {
     const mw_aggregate *a = &w->aggregates[aggregate];
     const mw_ring *r = &w->rings[result->span];
-    if (result->epoch != (double)w->epoch || !result->id) return 0;
+    if (result->epoch != w->epoch || !result->id) return 0;
     void *payload = mw_entry_payload(mw_entries_at(w->entries, result->id));
     mw_pane *panes[r->slots + 64];
     uint32_t n = 0, count = 0;
@@ -301,7 +338,7 @@ int mw_window_read(mw_window *w, const mw_window_result *result, uint32_t aggreg
 
 int mw_window_key(const mw_window *w, const mw_window_result *r, mw_buffer *out)
 {
-    if (r->epoch != (double)w->epoch || !r->id) return 0;
+    if (r->epoch != w->epoch || !r->id) return 0;
     const mw_entry *e = mw_entries_at(w->entries, r->id);
     mw_key_json(e->key_kind, mw_entries_key(w->entries, e), e->key_len, out);
     return 1;
@@ -415,12 +452,13 @@ static void put_seen(mw_window *w, uint32_t span)
 
 /* The newest pane of the window that ends next, of those that hold the pane r->start; where all are
  * over, of the last. */
-static int64_t next_to_end(const mw_ring *r, int64_t mark_ns)
+static int64_t next_to_end(mw_ring *r, int64_t mark_ns)
 {
     int64_t last = r->start + r->span - r->slide;
     if (r->start + r->slide > mark_ns) return r->start;
-    int64_t pane = floor_to(mark_ns, r->slide);
-    return pane < last ? pane : last;
+    if (mark_ns < r->mark_pane || mark_ns - r->mark_pane >= r->slide)
+        r->mark_pane = floor_to(mark_ns, r->slide);
+    return r->mark_pane < last ? r->mark_pane : last;
 }
 
 static int add_to(mw_window *w, uint32_t span, uint32_t id, const mw_value *const *values,
@@ -438,7 +476,17 @@ static int add_to(mw_window *w, uint32_t span, uint32_t id, const mw_value *cons
     }
     if (!w->all_scalar) look_back(w, span, payload, read, values);
     mw_window_add_values(w, p, values, at_ns);
-    mw_window_fold(w, span, id, read);
+    if (read != r->start) {
+        forget_older(r, payload);
+        mw_window_fold(w, span, id, read);
+    } else if (r->span == r->slide) {
+        result_at(w, span, id, read, read, read + r->slide);
+        numbers_of(w, span, mw_pane_cells(w, p), r->span_s);
+    } else if (r->older >= 0) {
+        fold_newest(w, span, id, payload, p);
+    } else {
+        mw_window_fold(w, span, id, read);
+    }
     if (!w->all_scalar) put_seen(w, span);
     return w->emits && w->lateness_ns && r->start + r->slide <= r->closed_until;
 }

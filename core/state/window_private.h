@@ -31,14 +31,18 @@ typedef struct mw_pane_list {
 #define MW_NOT_CLOSING INT64_MIN
 
 typedef struct mw_ring {
-    int64_t span, slide;    /* a session's: the gap, and 0 */
-    char *name;             /* of the span, as it was declared */
+    int64_t span, slide; /* a session's: the gap, and 0 */
+    char *name;          /* of the span, as it was declared */
+    double span_s;
     uint32_t slots, offset; /* offset of the ring in the payload, in words; before it is the pointer
                              * to more panes */
-    int64_t start;          /* the pane that was asked for last, */
-    uint32_t slot;          /* and its slot */
-    int64_t closed_until;   /* windows that end by then were closed */
-    mw_pane_list *lists;    /* by start */
+    int32_t older;     /* offset of the sum of all panes but the newest of the window that was read
+                        * last: its start, as in a pane, and its cells; -1: it is not kept */
+    int64_t start;     /* the pane that was asked for last, */
+    uint32_t slot;     /* and its slot */
+    int64_t mark_pane; /* that of the mark that was asked for last */
+    int64_t closed_until; /* windows that end by then were closed */
+    mw_pane_list *lists;  /* by start */
     uint32_t list_count, list_room;
     /* closing: the window that ends at `closing` (MW_NOT_CLOSING: none), and how far it is */
     int64_t closing;
@@ -55,6 +59,7 @@ struct mw_window {
     int64_t gap_ns, lateness_ns;
     int emits, all_scalar;
     int additive;    /* what is kept is put together by adding */
+    int plain;       /* counts and sums: its cells are its numbers */
     int due_changed; /* something may be due earlier than before */
     mw_ring rings[MW_SPANS_MAX];
     uint32_t ring_count;
@@ -62,7 +67,7 @@ struct mw_window {
     mw_cell *scratch; /* of one pane */
     double *numbers, *seen;
     mw_window_result results[MW_SPANS_MAX];
-    uint64_t epoch;
+    double epoch; /* a whole number */
     /* corrections of the last addition */
     uint32_t corrected_id;
     int64_t corrected_start[MW_SPANS_MAX], corrected_next[MW_SPANS_MAX];

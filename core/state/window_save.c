@@ -48,7 +48,7 @@ static void read_aggregates(mw_window *w, mw_value keep)
     w->aggregate_count = length_of(keep);
     w->aggregates = calloc(w->aggregate_count + 1, sizeof *w->aggregates);
     mw_assert(w->aggregates != NULL);
-    w->all_scalar = w->additive = 1;
+    w->all_scalar = w->additive = w->plain = 1;
     for (uint32_t i = 0; i < w->aggregate_count; i++) {
         mw_value of = nth(keep, i), kind = mw_json_field(of, "kind");
         mw_aggregate *a = &w->aggregates[i];
@@ -65,6 +65,7 @@ static void read_aggregates(mw_window *w, mw_value keep)
         w->cell_count += mw_aggregate_cells(a);
         w->all_scalar &= a->kind < MW_SEEN;
         w->additive &= a->kind <= MW_SUM || a->kind == MW_MEAN || a->kind == MW_RATE;
+        w->plain &= a->kind <= MW_SUM;
         if (a->input >= 0) w->numeric[a->input] |= (uint8_t)mw_aggregate_is_numeric(a->kind);
     }
 }
@@ -77,8 +78,7 @@ static uint32_t read_rings(mw_window *w, mw_value spans)
     w->ring_count = w->gap_ns ? 1 : length_of(spans);
     for (uint32_t i = 0; i < w->ring_count; i++) {
         mw_ring *r = &w->rings[i];
-        r->offset = ++words;
-        r->slots = 1;
+        r->slots = 1, r->older = -1;
         r->closed_until = INT64_MIN / 2;
         r->closing = MW_NOT_CLOSING;
         r->span = w->gap_ns;
@@ -87,7 +87,10 @@ static uint32_t read_rings(mw_window *w, mw_value spans)
             r->name = text_of(mw_json_field(span, "name"));
             r->span = int_of(span, "span"), r->slide = int_of(span, "slide");
             r->slots = (uint32_t)(r->span / r->slide) + 1;
+            if (w->additive && r->slots > 3) r->older = (int32_t)words, words += 1 + w->cell_count;
         }
+        r->span_s = (double)r->span / 1e9;
+        r->offset = ++words;
         words += r->slots * w->pane_words;
     }
     return words;
