@@ -55,9 +55,12 @@ static int fault_of(mw_key_fault fault, uint32_t at)
     return (int)((fault == MW_KEY_ABSENT ? MW_KEEP_KEY_ABSENT : MW_KEEP_KEY_ODD) + (at & 15));
 }
 
-/* The entries of rows to come are fetched from memory while this one is worked on: first the index,
- * some rows later the entry. */
-enum { INDEX_AHEAD = 12, ENTRY_AHEAD = 6 };
+/* The entries of rows to come are fetched from memory while those before them are worked on, a
+ * group at a time: first in the index, a group later as entries. In groups, because the processor
+ * waits for the address of each fetch, and where one follows the other closely it waits for many at
+ * once.
+ */
+enum { GROUP = 16 };
 
 static uint64_t hash_row(const mw_view *v, const mw_use *u, uint32_t row)
 {
@@ -72,21 +75,27 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* Looks ahead from a row, and gives its hash and what its entry probably is. */
-static uint64_t look_ahead(mw_view *v, mw_use *u, uint32_t row, uint32_t *hint)
+static __attribute__((noinline)) void look_ahead(mw_view *v, mw_use *u, uint32_t row)
 {
     const mw_entries *t = mw_keeper_entries(u->keeper);
-    int is_there = u->generation == v->generation && row >= u->from && row < u->hashed;
-    if (!is_there || row + MW_USE_AHEAD < u->hashed)
+    if (u->generation != v->generation || row < u->from || row != u->turn)
         u->generation = v->generation, u->from = u->hashed = u->fetched = row;
-    for (uint32_t end = least(row + INDEX_AHEAD + 1, v->given); u->hashed < end; u->hashed++) {
+    for (uint32_t end = least(row + 3 * GROUP, v->given); u->hashed < end; u->hashed++) {
         uint64_t hash = hash_row(v, u, u->hashed);
         u->ahead[u->hashed % MW_USE_AHEAD].hash = hash;
         mw_entries_prefetch(t, hash);
     }
-    for (uint32_t end = least(row + ENTRY_AHEAD + 1, u->hashed); u->fetched < end; u->fetched++)
+    for (uint32_t end = least(row + 2 * GROUP, u->hashed); u->fetched < end; u->fetched++)
         u->ahead[u->fetched % MW_USE_AHEAD].id =
             mw_entries_prefetch_entry(t, u->ahead[u->fetched % MW_USE_AHEAD].hash);
+    u->turn = row + GROUP;
+    if (u->hashed - u->from > MW_USE_AHEAD) u->from = u->hashed - MW_USE_AHEAD;
+}
+
+/* The hash of a row's key, and what its entry probably is. */
+static uint64_t hash_ahead(mw_view *v, mw_use *u, uint32_t row, uint32_t *hint)
+{
+    if (u->generation != v->generation || row < u->from || row >= u->turn) look_ahead(v, u, row);
     *hint = u->ahead[row % MW_USE_AHEAD].id;
     return u->ahead[row % MW_USE_AHEAD].hash;
 }
@@ -171,7 +180,7 @@ int mw_view_add(mw_view *v, uint32_t index, uint32_t row, int given)
     mw_window *w = u->keeper->window;
     values_of(v, u, row, given, u->parts + mw_window_inputs(w), values);
     uint32_t hint = 0;
-    uint64_t hash = given ? mw_key_hash(values, u->parts) : look_ahead(v, u, row, &hint);
+    uint64_t hash = given ? mw_key_hash(values, u->parts) : hash_ahead(v, u, row, &hint);
     int fault = make_key(v, u, values, hash, &key);
     if (fault) return fault;
     show_window(v, w);

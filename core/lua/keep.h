@@ -11,7 +11,7 @@
 #include "state/keeper.h"
 #include "state/records.h"
 
-enum { MW_USE_PARTS = 64, MW_USE_AHEAD = 16 };
+enum { MW_USE_PARTS = 64, MW_USE_AHEAD = 64 };
 
 /* What a call came to, besides what mw_window_add says. */
 enum {
@@ -28,8 +28,8 @@ struct mw_use {
     uint32_t parts;     /* of the key */
     const char *fields; /* of the record that was got */
     /* Keys of rows to come are being fetched from memory: from row `from` on, those before `hashed`
-     * in the index, those before `fetched` as entries. */
-    uint32_t generation, from, hashed, fetched;
+     * in the index, those before `fetched` as entries; at row `turn` it goes on. */
+    uint32_t generation, from, hashed, fetched, turn;
     struct {
         uint64_t hash;
         uint32_t id; /* of the entry that is probably meant; 0: none */

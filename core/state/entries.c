@@ -14,8 +14,10 @@ enum {
     CHUNK_FROM = 64, /* pages, and segments: from then on they are cut from chunks, for large TLB
                       * entries */
     SEGMENT_SLOTS = 512,
-    SEGMENT_MOST = SEGMENT_SLOTS / 8 * 7,
-    INDEX_BYTES = 12, /* an entry, about */
+    SEGMENT_MOST = SEGMENT_SLOTS / 8 * 6,
+    INDEX_BYTES = 12,    /* an entry, about */
+    FETCHED_BYTES = 448, /* of an entry that will be looked at soon, at most */
+    LINE = 64,           /* of the cache */
 };
 
 /* A slot: number of the entry below, tag above. 0: empty. */
@@ -43,7 +45,6 @@ struct mw_entries {
     uint8_t list; /* on which changes go */
     uint8_t tracked;
     uint32_t payload_bytes;
-    uint32_t fetched_bytes; /* of an entry that will be looked at soon */
     uint64_t count;
     size_t bytes, used_bytes;
     size_class *classes; /* by size in units */
@@ -94,7 +95,6 @@ mw_entries *mw_entries_new(uint32_t payload_bytes, const mw_entry_codec *codec, 
     mw_entries *t = calloc(1, sizeof *t);
     mw_assert(t != NULL);
     t->payload_bytes = (payload_bytes + UNIT - 1) / UNIT * UNIT;
-    t->fetched_bytes = t->payload_bytes < 448 ? t->payload_bytes + 16 : 448;
     t->codec = codec ? codec : &plain, t->self = self;
     t->class_count = (uint32_t)(sizeof(mw_entry) + t->payload_bytes + MW_KEY_BYTES_MAX) / UNIT + 1;
     mw_assert(t->class_count < PAGE_UNITS / 2);
@@ -276,12 +276,6 @@ uint32_t mw_entries_find(const mw_entries *t, const mw_key *key)
     return 0;
 }
 
-int mw_entries_is(const mw_entries *t, uint32_t id, const mw_key *key)
-{
-    const mw_entry *e = mw_entries_at(t, id);
-    return e->tag == (uint32_t)(key->hash >> 32) && is_key(t, e, key);
-}
-
 uint32_t mw_entries_add(mw_entries *t, const mw_key *key)
 {
     uint32_t id = mw_entries_find(t, key), tag = (uint32_t)(key->hash >> 32);
@@ -304,14 +298,23 @@ void mw_entries_prefetch(const mw_entries *t, uint64_t hash)
     __builtin_prefetch(&(*place_of(t, tag))->slots[first_slot(tag)]);
 }
 
+/* All lines that the entry lies in, or the first ones: what is not fetched is waited for. Inline,
+ * since the compiler would leave out the call of a function that only prefetches. */
+static inline __attribute__((always_inline)) void prefetch_lines(const mw_entries *t, uint32_t id)
+{
+    const char *e = (const char *)mw_entries_at(t, id);
+    uint32_t bytes = t->page_units[id >> PAGE_BITS] * UNIT;
+    const char *end = e + (bytes < FETCHED_BYTES ? bytes : FETCHED_BYTES);
+    for (const char *at = e - (uintptr_t)e % LINE; at < end; at += LINE) __builtin_prefetch(at);
+}
+
 uint32_t mw_entries_prefetch_entry(const mw_entries *t, uint64_t hash)
 {
     uint32_t tag = (uint32_t)(hash >> 32);
     const segment *s = *place_of(t, tag);
     for (uint32_t i = first_slot(tag); s->slots[i]; i = (i + 1) & (SEGMENT_SLOTS - 1)) {
         if (slot_tag(s->slots[i]) != tag) continue;
-        const char *e = (const char *)mw_entries_at(t, (uint32_t)s->slots[i]);
-        for (uint32_t at = 0; at <= t->fetched_bytes; at += 64) __builtin_prefetch(e + at);
+        prefetch_lines(t, (uint32_t)s->slots[i]);
         return (uint32_t)s->slots[i];
     }
     return 0;
@@ -391,6 +394,17 @@ static void take_away(mw_entries *t, uint32_t id, mw_entry *e)
     c->free_id = id;
     t->count--;
     t->used_bytes -= (size_t)units * UNIT;
+}
+
+uint32_t mw_entries_change(mw_entries *t, const mw_key *key, uint32_t hint)
+{
+    mw_entry *e = hint ? mw_entries_at(t, hint) : NULL;
+    if (!e || e->tag != (uint32_t)(key->hash >> 32) || !is_key(t, e, key)) {
+        hint = mw_entries_add(t, key);
+        e = mw_entries_at(t, hint);
+    }
+    if (!(e->changed & bit_of(t->list))) mw_entries_touch_slow(t, hint, e);
+    return hint;
 }
 
 void mw_entries_remove(mw_entries *t, uint32_t id)

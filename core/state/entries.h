@@ -68,8 +68,9 @@ void mw_entries_touch(mw_entries *t, uint32_t id);
 void mw_entries_prefetch(const mw_entries *t, uint64_t hash);
 /* The number of the entry that is probably meant; 0: there is none. */
 uint32_t mw_entries_prefetch_entry(const mw_entries *t, uint64_t hash);
-/* Whether the entry with that number, which may be gone, has the key. */
-int mw_entries_is(const mw_entries *t, uint32_t id, const mw_key *key);
+/* mw_entries_add and mw_entries_touch in one; `hint`: the number that the entry probably has, or 0.
+ */
+uint32_t mw_entries_change(mw_entries *t, const mw_key *key, uint32_t hint);
 
 uint64_t mw_entries_count(const mw_entries *t);
 size_t mw_entries_bytes(const mw_entries *t);

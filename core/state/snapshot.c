@@ -46,6 +46,12 @@ typedef struct row {
     uint32_t order; /* of two for one key the later counts */
 } row;
 
+/* All rows of a keeper, those of one key group one behind the other. */
+typedef struct rows {
+    row *all;
+    uint32_t from[MW_KEY_GROUPS + 1]; /* where each group begins */
+} rows;
+
 static uint64_t prefix_of(const mw_entry_record *r)
 {
     unsigned char bytes[8] = {(unsigned char)mw_key_group(r->hash), r->key_kind};
@@ -70,13 +76,43 @@ static int by_key(const void *a, const void *b)
     return order ? order : x->order < y->order ? -1 : 1;
 }
 
-static size_t count_records(const mw_snapshot *list, const char *name)
+typedef void (*each_record)(rows *r, const mw_entry_record *record);
+
+static void walk(rows *r, const mw_snapshot *list, const char *name, each_record each)
 {
-    size_t count = 0;
-    for (const mw_snapshot *s = list; s; s = s->next)
-        for (size_t at = 0; strcmp(s->name, name) == 0 && at < s->records.len; count++)
-            at += ((const mw_entry_record *)(s->records.bytes + at))->bytes;
-    return count;
+    for (const mw_snapshot *s = list; s; s = s->next) {
+        if (strcmp(s->name, name) != 0) continue;
+        for (size_t at = 0; at < s->records.len;) {
+            const mw_entry_record *record = (const mw_entry_record *)(s->records.bytes + at);
+            each(r, record);
+            at += record->bytes;
+        }
+    }
+}
+
+static void count(rows *r, const mw_entry_record *record)
+{
+    r->from[mw_key_group(record->hash) + 1]++;
+}
+
+static void place(rows *r, const mw_entry_record *record)
+{
+    uint32_t at = r->from[mw_key_group(record->hash)]++;
+    r->all[at] = (row){prefix_of(record), record, at};
+}
+
+/* Sorts in two steps: by group, reading records as they lie, and then each group, whose rows fit
+ * into the cache. */
+static void sort_rows(rows *r, const mw_snapshot *list, const char *name)
+{
+    memset(r->from, 0, sizeof r->from);
+    walk(r, list, name, count);
+    for (int i = 0; i < MW_KEY_GROUPS; i++) r->from[i + 1] += r->from[i];
+    r->all = malloc((r->from[MW_KEY_GROUPS] + 1) * sizeof *r->all);
+    mw_assert(r->all != NULL);
+    walk(r, list, name, place);
+    memmove(r->from + 1, r->from, MW_KEY_GROUPS * sizeof *r->from);
+    r->from[0] = 0;
 }
 
 static void name_key(mw_buffer *key, char sort, const char *name)
@@ -86,37 +122,37 @@ static void name_key(mw_buffer *key, char sort, const char *name)
     mw_buffer_append(key, "", 1);
 }
 
+static void write_group(mw_store_writer *w, mw_buffer *key, row *list, size_t count)
+{
+    enum { AHEAD = 8 };
+    const size_t head = key->len;
+    qsort(list, count, sizeof *list, by_key);
+    for (size_t i = 0; i < count; i++) {
+        const mw_entry_record *r = list[i].record;
+        if (i + AHEAD < count) __builtin_prefetch(list[i + AHEAD].record);
+        if (i + 1 < count && compare_keys(&list[i], &list[i + 1]) == 0) continue;
+        const char two[2] = {(char)mw_key_group(r->hash), (char)r->key_kind};
+        key->len = head;
+        mw_buffer_append(key, two, 2);
+        mw_buffer_append(key, r->key, r->key_len);
+        if (r->removed) mw_store_remove(w, key->bytes, key->len);
+        else
+            mw_store_add(w, key->bytes, key->len, r->key + r->key_len, r->value_len);
+    }
+    key->len = head;
+}
+
 /* The rows of one keeper, in the order of their keys, as LMDB likes them best. */
 static void write_entries(mw_store_writer *w, const mw_snapshot *list, const char *name)
 {
-    size_t count = count_records(list, name), n = 0;
-    row *rows = malloc((count + 1) * sizeof *rows);
+    rows r;
     mw_buffer key = {0};
-    mw_assert(rows != NULL);
-    for (const mw_snapshot *s = list; s; s = s->next) {
-        if (strcmp(s->name, name) != 0) continue;
-        for (size_t at = 0; at < s->records.len; n++) {
-            const mw_entry_record *r = (const mw_entry_record *)(s->records.bytes + at);
-            rows[n] = (row){prefix_of(r), r, (uint32_t)n};
-            at += r->bytes;
-        }
-    }
-    qsort(rows, count, sizeof *rows, by_key);
+    sort_rows(&r, list, name);
     name_key(&key, 'k', name);
-    size_t head = key.len;
-    for (size_t i = 0; i < count; i++) {
-        const mw_entry_record *r = rows[i].record;
-        if (i + 1 < count && compare_keys(&rows[i], &rows[i + 1]) == 0) continue;
-        char two[2] = {(char)mw_key_group(r->hash), (char)r->key_kind};
-        key.len = head;
-        mw_buffer_append(&key, two, 2);
-        mw_buffer_append(&key, r->key, r->key_len);
-        if (r->removed) mw_store_remove(w, key.bytes, key.len);
-        else
-            mw_store_add(w, key.bytes, key.len, r->key + r->key_len, r->value_len);
-    }
+    for (int i = 0; i < MW_KEY_GROUPS; i++)
+        write_group(w, &key, r.all + r.from[i], r.from[i + 1] - r.from[i]);
     mw_buffer_close(&key);
-    free(rows);
+    free(r.all);
 }
 
 static int is_first(const mw_snapshot *list, const mw_snapshot *s)

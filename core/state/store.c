@@ -219,6 +219,7 @@ int mw_store_reader_seek(mw_store_reader *r, mw_buffer *key, size_t prefix, mw_b
 struct mw_store_writer {
     mw_store *store;
     MDB_txn *txn;
+    MDB_cursor *cursor; /* finds a key near the one before without a way from the root */
     int rc;
 };
 
@@ -230,6 +231,8 @@ mw_store_writer *mw_store_begin(mw_store *s)
     pthread_mutex_lock(&s->lock);
     w->rc = mdb_txn_begin(s->env, NULL, 0, &w->txn);
     if (w->rc) w->txn = NULL;
+    else
+        w->rc = mdb_cursor_open(w->txn, s->db, &w->cursor);
     return w;
 }
 
@@ -237,7 +240,7 @@ void mw_store_add(mw_store_writer *w, const char *key, size_t key_len, const voi
                   size_t len)
 {
     MDB_val k = key_of(key, key_len), v = {.mv_size = len, .mv_data = (void *)value};
-    if (w->rc == 0) w->rc = mdb_put(w->txn, w->store->db, &k, &v, 0);
+    if (w->rc == 0) w->rc = mdb_cursor_put(w->cursor, &k, &v, 0);
 }
 
 void mw_store_remove(mw_store_writer *w, const char *key, size_t key_len)
@@ -267,6 +270,7 @@ void mw_store_drop(mw_store_writer *w, const char *prefix, size_t len)
 mw_status mw_store_end(mw_store_writer *w, mw_error *error)
 {
     int rc = w->rc;
+    if (w->cursor) mdb_cursor_close(w->cursor);
     if (w->txn && rc) mdb_txn_abort(w->txn);
     else if (w->txn)
         rc = mdb_txn_commit(w->txn);
@@ -278,6 +282,7 @@ mw_status mw_store_end(mw_store_writer *w, mw_error *error)
 
 void mw_store_abandon(mw_store_writer *w)
 {
+    if (w->cursor) mdb_cursor_close(w->cursor);
     if (w->txn) mdb_txn_abort(w->txn);
     pthread_mutex_unlock(&w->store->lock);
     free(w);

@@ -2,9 +2,10 @@
  * key a text in the event's bytes), batch by batch as a run does it, without the Lua around it.
  * window KEYS ROUNDS [tumbling] prints nanoseconds an event, bytes a key as counted and as
  * resident, and microseconds of the slowest batch in a thousand, while keys are added and when all
- * are there. With "checkpoint": milliseconds to hand all keys over, the longest step of that, and
- * the same for one key in a hundred. */
+ * are there. With "checkpoint FOLDER": milliseconds to hand all keys over, the longest step of that,
+ * to write them into a new store there, and the first and the last for one key in a hundred. */
 #include "lua/keep.h"
+#include "state/snapshot.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,20 +95,25 @@ static double run(mw_view *v, mw_batch *b, mw_event *events, long rounds, int in
     return spent / ((double)rounds * BATCH) * 1e9;
 }
 
-static void checkpoint(mw_entries *t, double *whole, double *longest)
+static void checkpoint(mw_keeper *k, mw_store *store, double *whole, double *longest,
+                       double *written)
 {
-    mw_buffer out = {0};
     double began = now(), last = began;
     *longest = 0;
-    mw_entries_cut(t);
+    mw_snapshot *n = mw_snapshot_begin(k, 0, 0);
     for (int more = 1; more;) {
-        more = mw_entries_take(t, 4000, &out);
+        more = mw_snapshot_take(n, 4000);
         double at = now();
         if (at - last > *longest) *longest = at - last;
         last = at;
     }
-    *whole = (last - began) * 1e3, *longest *= 1e3;
-    mw_buffer_close(&out);
+    mw_error error;
+    if (mw_snapshot_write(store, n, NULL, 0, &error) != MW_OK) {
+        fprintf(stderr, "%s\n", error.message);
+        exit(1);
+    }
+    *whole = (last - began) * 1e3, *longest *= 1e3, *written = (now() - last) * 1e3;
+    mw_snapshot_free(n);
 }
 
 int main(int argc, char **argv)
@@ -146,11 +152,14 @@ int main(int argc, char **argv)
     run(&v, b, events, key_count / BATCH + 1, 1, &sum); /* every key is there */
     double growing = slowest();
     if (saves) {
-        double whole, longest, few, step;
-        checkpoint(mw_keeper_entries(k), &whole, &longest);
+        double whole, longest, written, few, step, few_written;
+        mw_store *store;
+        if (argc < 5 || mw_store_open(&store, argv[4], &error) != MW_OK) return 1;
+        checkpoint(k, store, &whole, &longest, &written);
         run(&v, b, events, key_count / 100 / BATCH + 1, 1, &sum);
-        checkpoint(mw_keeper_entries(k), &few, &step);
-        printf("%.1f %.3f %.1f\n", whole, longest, few);
+        checkpoint(k, store, &few, &step, &few_written);
+        printf("%.1f %.3f %.1f %.1f %.1f\n", whole, longest, written, few, few_written);
+        mw_store_close(store);
         return 0;
     }
     double ns = run(&v, b, events, rounds, 0, &sum);

@@ -106,17 +106,27 @@ do
 end
 
 m.title "a checkpoint of a million changed keys"
-local whole, step, few = {}, {}, {}
+local names = { "whole", "step", "written", "few", "few_written" }
+local took = { whole = {}, step = {}, written = {}, few = {}, few_written = {} }
 for i = 1, m.rounds do
-  local r = numbers { m.folder .. "/window", "1000000", "1", "checkpoint" }
-  whole[i], step[i], few[i] = r[1], r[2], r[3]
+  local folder = m.folder .. "/checkpoint" -- in memory where there is room: the disk is not what is measured
+  local r = numbers { m.folder .. "/window", "1000000", "1", "checkpoint", folder }
+  for n, name in ipairs(names) do
+    took[name][i] = r[n]
+  end
+  os.execute("rm -rf " .. folder)
+end
+for name, list in pairs(took) do
+  took[name] = median(list)
 end
 m.line(
-  "handed over in %.0f ms, the longest step %.2f ms; ten thousand of a million changed: %.1f ms (%.0f x less)",
-  median(whole),
-  median(step),
-  median(few),
-  median(whole) / median(few)
+  "handed over in %.0f ms, the longest step %.2f ms, written beside the flow in %.0f ms; ten thousand of a million changed: %.1f and %.1f ms (%.0f x less)",
+  took.whole,
+  took.step,
+  took.written,
+  took.few,
+  took.few_written,
+  (took.whole + took.written) / (took.few + took.few_written)
 )
 
 m.title "W3: 2 M payments of 200 k users, a minute of event time, up to 5 s out of order, told of when more than 5"
