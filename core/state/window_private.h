@@ -59,7 +59,8 @@ struct mw_window {
     int64_t gap_ns, lateness_ns;
     int emits, all_scalar;
     int additive;    /* what is kept is put together by adding */
-    int plain;       /* counts and sums: its cells are its numbers */
+    int plain;       /* counts of events, and sums: its cells are its numbers */
+    int is_simple;   /* plain, of one span of one pane, or of more whose sum is kept */
     int due_changed; /* something may be due earlier than before */
     mw_ring rings[MW_SPANS_MAX];
     uint32_t ring_count;

@@ -65,7 +65,7 @@ static void read_aggregates(mw_window *w, mw_value keep)
         w->cell_count += mw_aggregate_cells(a);
         w->all_scalar &= a->kind < MW_SEEN;
         w->additive &= a->kind <= MW_SUM || a->kind == MW_MEAN || a->kind == MW_RATE;
-        w->plain &= a->kind <= MW_SUM;
+        w->plain &= a->kind == MW_SUM || (a->kind == MW_COUNT && a->input < 0);
         if (a->input >= 0) w->numeric[a->input] |= (uint8_t)mw_aggregate_is_numeric(a->kind);
     }
 }
@@ -121,6 +121,9 @@ mw_status mw_window_new(mw_window **window, const char *json, size_t len, mw_err
                        "histograms",
                        words / 128);
     }
+    const mw_ring *first = &w->rings[0];
+    w->is_simple = w->plain && !w->gap_ns && w->ring_count == 1 &&
+                   (first->span == first->slide || first->older >= 0);
     size_t numbers = (size_t)w->ring_count * w->aggregate_count + 1;
     w->scratch = calloc(w->cell_count + 1, sizeof *w->scratch);
     w->numbers = calloc(numbers, sizeof *w->numbers);
