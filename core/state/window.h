@@ -9,9 +9,12 @@
  * A pane lives until the last window that covers it has ended and its lateness is over. What is
  * due then is found by lists of keys by pane (sessions: a heap), so closing costs what it closes.
  *
- * Thread: the shard that owns the keys. Memory a key: the entry's (entries.h) and 8 bytes a span,
- * and for each pane of the ring 8 bytes (sessions 24) and the cells of the aggregates; 4 bytes a
- * pane for its list. */
+ * Where aggregates are put together by adding, the sum of a window's older panes is kept beside
+ * them, so that reading looks at the newest one alone.
+ *
+ * Thread: the shard that owns the keys. Memory a key: the entry's (entries.h) and 8 bytes a span
+ * (and that sum), and for each pane of the ring 8 bytes (sessions 24) and the cells of the
+ * aggregates; 4 bytes a pane for its list. */
 #ifndef MW_WINDOW_H
 #define MW_WINDOW_H
 
