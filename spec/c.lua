@@ -36,7 +36,7 @@ void mw_when_build(mw_when *w);
 uint32_t mw_when_match(const mw_when *w, const mw_value *values, uint32_t *matched);
 void mw_sequencer_push(mw_sequencer *s, mw_sequenced *item);
 mw_sequenced *mw_sequencer_pop(mw_sequencer *s);
-uint64_t mw_hash(const void *bytes, size_t len);
+uint64_t mw_key_of_text(const void *bytes, size_t len);
 typedef struct { const char *bytes; uint32_t len, kind; uint64_t hash; } mw_key;
 int mw_key_make(mw_key *k, const mw_value *const *values, uint32_t count, mw_buffer *scratch, uint32_t *at);
 void mw_key_json(uint32_t kind, const char *bytes, uint32_t len, mw_buffer *out);

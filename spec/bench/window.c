@@ -2,8 +2,9 @@
  * key a text in the event's bytes), batch by batch as a run does it, without the Lua around it.
  * window KEYS ROUNDS [tumbling] prints nanoseconds an event, bytes a key as counted and as
  * resident, and microseconds of the slowest batch in a thousand, while keys are added and when all
- * are there. With "checkpoint FOLDER": milliseconds to hand all keys over, the longest step of that,
- * to write them into a new store there, and the first and the last for one key in a hundred. */
+ * are there. With "checkpoint FOLDER": milliseconds to hand all keys over, the longest step of
+ * that, to write them into a new store there, and the first and the last for one key in a hundred.
+ */
 #include "lua/keep.h"
 #include "state/snapshot.h"
 

@@ -65,11 +65,11 @@ end)
 
 describe("the hash of a key", function()
   it("is the same on every machine: key groups are kept", function()
-    assert.equal(lib.mw_hash("abc", 3), lib.mw_hash("abc", 3))
+    assert.equal(lib.mw_key_of_text("abc", 3), lib.mw_key_of_text("abc", 3))
     local groups = {}
     for i = 1, 10000 do
       local key = "card-" .. i
-      local group = tonumber(lib.mw_hash(key, #key) % 256)
+      local group = tonumber(lib.mw_key_of_text(key, #key) % 256)
       groups[group] = (groups[group] or 0) + 1
     end
     for group = 0, 255 do

@@ -7,7 +7,7 @@ local lib = c.lib
 local SEED = tonumber(os.getenv "MOONWEIR_SEED") or os.time()
 local TRIES = 100
 
-local function hash(text) return lib.mw_hash(text, #text) end
+local function hash(text) return lib.mw_key_of_text(text, #text) end
 
 --- How many of the tries are within the error.
 local function good(within)
