@@ -17,12 +17,14 @@
 
 typedef struct mw_batch mw_batch;
 typedef struct mw_stream mw_stream;
-typedef void (*mw_meta_writer)(const void *meta, int kept, struct mw_buffer *out);
+typedef struct mw_event mw_event;
+typedef void (*mw_meta_writer)(const mw_batch *b, const mw_event *e, int kept,
+                               struct mw_buffer *out);
 
 /* One event: its JSON, and the bytes it came in. Where the source's format is JSON both are the
  * same. Lua reads this struct through the FFI: its layout is repeated in scripts/moonweir/core.lua.
  */
-typedef struct mw_event {
+struct mw_event {
     const char *text;
     const char *raw; /* NULL when a rule made the event */
     uint32_t len;
@@ -31,7 +33,7 @@ typedef struct mw_event {
     uint32_t dead;   /* in the dead letters already: no rule sees it */
     int64_t time_ns; /* when it happened, as far as it says so, else when it came */
     int64_t mark_ns; /* how far time is known to have come with it: nothing earlier is to come */
-} mw_event;
+};
 
 /* An answer to one event of a batch; its bytes belong to the batch's arena or to memory attached to
  * the batch. */
@@ -69,9 +71,12 @@ struct mw_batch {
     int done;          /* all holds are gone; kept by the flow */
     mw_reply *replies; /* one an event, or NULL */
     const void *meta;  /* what the source knows of the events; in the arena; or NULL */
-    /* Appends it as members of a JSON object, each behind a comma; NULL: nothing. `kept`: for the
-     * dead letters, so without secrets. */
+    /* Appends what it says of an event (NULL: of the batch) as members of a JSON object, each
+     * behind a comma; NULL: nothing. `kept`: for the dead letters, so without secrets. */
     mw_meta_writer write_meta;
+    /* Where an event of the batch is in the partition, by its distance in the block from the first;
+     * NULL: so many bytes behind it. */
+    uint64_t (*position_of)(const mw_batch *b, size_t distance);
     mw_arena arena;          /* of the shard that works on the batch, until it is shared */
     _Atomic int holds;       /* what keeps it from being done */
     _Atomic int deciding;    /* runs of rules still to come */

@@ -27,7 +27,7 @@ static void describe(mw_batch *b, uint64_t position, mw_piece *p)
     }
     if (b->write_meta) {
         mw_buffer_text(&out, ",\"meta\":{\"moonweir\":1");
-        b->write_meta(b->meta, 1, &out);
+        b->write_meta(b, NULL, 1, &out);
         mw_buffer_text(&out, "}");
     }
     mw_buffer_text(&out, "}");

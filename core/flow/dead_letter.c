@@ -73,7 +73,7 @@ void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage, con
     if (b->write_meta) {
         mw_buffer_text(out, ",\"meta\":{");
         size_t from = out->len;
-        b->write_meta(b->meta, 1, out);
+        b->write_meta(b, e, 1, out);
         if (out->len > from) { /* without its first comma */
             memmove(out->bytes + from, out->bytes + from + 1, out->len - from - 1);
             out->len--;
@@ -104,7 +104,7 @@ void mw_meta_write(void *rules, mw_view *v, uint32_t row, mw_buffer *out)
     mw_buffer_format(out, ",\"position\":%llu",
                      (unsigned long long)mw_delivery_position(b, v->events[row].origin));
     add_text(out, "version", r->version->graph.version, strlen(r->version->graph.version));
-    if (b->write_meta) b->write_meta(b->meta, 0, out);
+    if (b->write_meta) b->write_meta(b, &v->events[row], 0, out);
     mw_buffer_text(out, "}");
 }
 

@@ -32,8 +32,8 @@ const char *mw_delivery_partition(const mw_batch *b)
 uint64_t mw_delivery_position(const mw_batch *b, uint32_t origin)
 {
     const char *raw = origin < b->count ? b->events[origin].raw : NULL;
-    return b->position +
-           (raw >= b->block && raw <= b->block + b->len ? (uint64_t)(raw - b->block) : 0);
+    size_t distance = raw >= b->block && raw <= b->block + b->len ? (size_t)(raw - b->block) : 0;
+    return b->position_of ? b->position_of(b, distance) : b->position + distance;
 }
 
 static mw_tally *tally_of(mw_shard *s, const mw_batch *b)

@@ -96,10 +96,10 @@ static void push_line(lua_State *L, harness *h, const mw_send *line)
     lua_setfield(L, -2, "status");
 }
 
-static void write_meta(const void *meta, int kept, mw_buffer *out)
+static void write_meta(const mw_batch *b, const mw_event *e, int kept, mw_buffer *out)
 {
-    (void)kept;
-    mw_buffer_text(out, meta);
+    (void)e, (void)kept;
+    mw_buffer_text(out, b->meta);
 }
 
 static int fill_batch(harness *h, mw_source_host *source, const char *text, size_t len, int raw,

@@ -68,10 +68,10 @@ static mw_stream *stream_for(player *p, const mw_captured *c)
     return &s->stream;
 }
 
-static void write_meta(const void *meta, int kept, mw_buffer *out)
+static void write_meta(const mw_batch *b, const mw_event *e, int kept, mw_buffer *out)
 {
-    (void)kept;
-    mw_buffer_text(out, meta);
+    (void)e, (void)kept;
+    mw_buffer_text(out, b->meta);
 }
 
 static void give(mw_source_host *h, const mw_captured *c)

@@ -30,10 +30,10 @@ char *mw_feed_room(mw_feed *f, size_t *room)
     return b->block + b->len;
 }
 
-static void write_meta(const void *meta, int kept, mw_buffer *out)
+static void write_meta(const mw_batch *b, const mw_event *e, int kept, mw_buffer *out)
 {
-    (void)kept;
-    mw_buffer_text(out, meta);
+    (void)e, (void)kept;
+    mw_buffer_text(out, b->meta);
 }
 
 static void give(mw_feed *f, size_t whole)

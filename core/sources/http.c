@@ -130,9 +130,10 @@ static void add_headers(mw_buffer *out, const meta *m, int kept)
     mw_buffer_text(out, "}");
 }
 
-static void write_meta(const void *data, int kept, mw_buffer *out)
+static void write_meta(const mw_batch *b, const mw_event *e, int kept, mw_buffer *out)
 {
-    const meta *m = data;
+    const meta *m = b->meta;
+    (void)e;
     add_text(out, "method", m->method, strlen(m->method));
     add_text(out, "path", m->head + m->path.at, m->path.len);
     add_text(out, "peer", m->peer, strlen(m->peer));

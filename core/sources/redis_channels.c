@@ -21,10 +21,10 @@ struct mw_redis_channels {
 
 typedef struct mw_redis_channels channels;
 
-static void write_meta(const void *meta, int kept, mw_buffer *out)
+static void write_meta(const mw_batch *b, const mw_event *event, int kept, mw_buffer *out)
 {
-    const char *channel = meta;
-    (void)kept;
+    const char *channel = b->meta;
+    (void)event, (void)kept;
     mw_buffer_text(out, ",\"channel\":");
     mw_json_quote(out, channel, strlen(channel));
 }

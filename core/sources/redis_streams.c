@@ -76,10 +76,10 @@ typedef struct entries {
     mw_buffer ids; /* as arguments of a command */
 } entries;
 
-static void write_meta(const void *meta, int kept, mw_buffer *out)
+static void write_meta(const mw_batch *b, const mw_event *event, int kept, mw_buffer *out)
 {
-    const entries *e = meta;
-    (void)kept;
+    const entries *e = b->meta;
+    (void)event, (void)kept;
     mw_buffer_text(out, ",\"stream\":");
     mw_json_quote(out, e->of->name, strlen(e->of->name));
     mw_buffer_format(out, ",\"first\":\"%s\",\"last\":\"%s\"", e->first, e->last);

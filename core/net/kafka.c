@@ -1,0 +1,85 @@
+/* kafka.c: see kafka.h. */
+#include "net/kafka.h"
+#include "base/log.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+mw_status mw_kafka_set(rd_kafka_conf_t *conf, const char *name, const char *value, mw_error *error)
+{
+    char why[300];
+    if (rd_kafka_conf_set(conf, name, value, why, sizeof why) == RD_KAFKA_CONF_OK) return MW_OK;
+    return mw_fail(error, MW_CONFIG, "config '%s': %s", name, why);
+}
+
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    (void)facility;
+    mw_log(level <= 3 ? MW_ERROR : level <= 4 ? MW_WARN : MW_INFO, rd_kafka_name(rk), "%s", text);
+}
+
+mw_status mw_kafka_name(rd_kafka_conf_t *conf, const char *name, mw_error *error)
+{
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    return mw_kafka_set(conf, "client.id", name, error);
+}
+
+/* ---- queues ---- */
+
+struct mw_kafka_watch {
+    rd_kafka_queue_t *queue;
+    int fd;
+    uv_poll_t poll;
+    void (*ready)(void *self);
+    void *self;
+};
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    mw_kafka_watch *w = poll->data;
+    uint64_t count;
+    (void)status, (void)events;
+    if (read(w->fd, &count, sizeof count) < 0) return; /* somebody was faster */
+    w->ready(w->self);
+}
+
+mw_kafka_watch *mw_kafka_watch_new(uv_loop_t *loop, rd_kafka_queue_t *queue,
+                                   void (*ready)(void *self), void *self)
+{
+    static const uint64_t one = 1; /* what is written to the eventfd */
+    mw_kafka_watch *w = calloc(1, sizeof *w);
+    mw_assert(w != NULL);
+    w->queue = queue, w->ready = ready, w->self = self;
+    w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    mw_assert(w->fd >= 0);
+    rd_kafka_queue_io_event_enable(queue, w->fd, &one, sizeof one);
+    mw_assert(uv_poll_init(loop, &w->poll, w->fd) == 0);
+    w->poll.data = w;
+    uv_poll_start(&w->poll, UV_READABLE, on_ready);
+    mw_kafka_watch_again(w); /* it may have something already */
+    return w;
+}
+
+void mw_kafka_watch_again(mw_kafka_watch *w)
+{
+    const uint64_t one = 1;
+    ssize_t n = write(w->fd, &one, sizeof one);
+    (void)n; /* full is fine: it is readable */
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    mw_kafka_watch *w = handle->data;
+    close(w->fd);
+    free(w);
+}
+
+void mw_kafka_watch_close(mw_kafka_watch *w)
+{
+    if (!w) return;
+    rd_kafka_queue_io_event_enable(w->queue, -1, NULL, 0);
+    uv_poll_stop(&w->poll);
+    uv_close((uv_handle_t *)&w->poll, on_closed);
+}

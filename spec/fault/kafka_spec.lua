@@ -1,0 +1,232 @@
+-- Kafka as source and sink, against a real broker.
+local s = require "support"
+local kafka = require "kafka_broker"
+
+local function flow(broker, source, rest)
+  return ([[
+    local mw = require "moonweir"
+    local input = mw.source.kafka("input", { brokers = "%s", %s })
+    local out = mw.sink.kafka("out", { brokers = "%s", topic = "{to}", key = "{k}", linger = "1ms" })
+  ]]):format(broker.address, source, broker.address) .. rest
+end
+
+local SOURCE = [[topic = "in-%s", group = "g-%s", commit = "50ms"]]
+local COPY = [[ mw.rule("copy", { from = input, by = "k" }, function(e) out:send { to = "out-" .. e.t, k = e.k, n = e.n } end) ]]
+
+--- `n` events of `keys` keys, numbered by key.
+local function events(topic, from, to, keys)
+  local lines = {}
+  for n = from, to do
+    local k = "k" .. n % keys
+    lines[#lines + 1] = ('%s:{"t":"%s","k":"%s","n":%d}'):format(k, topic, k, n)
+  end
+  return lines
+end
+
+describe("Kafka", function()
+  local broker
+  setup(function()
+    broker = kafka.start(4)
+  end)
+  teardown(function()
+    broker:kill(s.SIGTERM)
+    s.clean()
+  end)
+
+  --- Numbers by key, in the order of the topic; how many messages.
+  local function read(topic)
+    local seen, count = {}, 0
+    for _, line in ipairs(broker:consume(topic, "%p %k %s")) do
+      local _, key, text = line:match "^(%d+) (%S+) (.*)$"
+      local e = s.json.decode(text)
+      assert.equal(key, e.k)
+      local list = seen[key] or {}
+      seen[key] = list
+      list[#list + 1] = e.n
+      count = count + 1
+    end
+    return seen, count
+  end
+
+  local function count(topic)
+    local _, n = read(topic)
+    return n
+  end
+
+  it("goes from topic to topic, in order by key, and on where it was", function()
+    local folder = s.folder()
+    broker:produce("in-a", events("a", 1, 3000, 50), true)
+    local text = flow(broker, SOURCE:format("a", "a"), COPY)
+    local p = s.router(folder, text, { "--state", "state", "--shards", "2" })
+    s.eventually(function() return count "out-a" == 3000 end, 30, "all are copied")
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+    broker:produce("in-a", events("a", 3001, 4000, 50), true)
+    p = s.router(folder, text, { "--state", "state", "--shards", "3" })
+    s.eventually(function() return count "out-a" >= 4000 end, 30, "the rest is copied")
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+    local seen, n = read "out-a"
+    assert.equal(4000, n)
+    for k, list in pairs(seen) do
+      assert.equal(80, #list, k)
+      for i = 2, #list do
+        assert.equal(list[i - 1] + 50, list[i])
+      end
+    end
+    -- where another takes over it is not read again: the group knows
+    p = s.router(s.folder(), text, { "--state", "state" })
+    broker:produce("in-a", events("a", 4001, 4050, 50), true)
+    s.eventually(function() return count "out-a" >= 4050 end, 30, "another goes on")
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+    assert.equal(4050, count "out-a")
+  end)
+
+  it("shows rules what a message is besides its bytes, and sends what they say", function()
+    local folder = s.folder()
+    broker:produce("in-m", { 'k1:{"x":1}' }, true, "-H", "trace=abc", "-p", "2")
+    broker:produce("in-m", { "k2:" }, true, "-Z", "-p", "2")
+    local p = s.router(folder, flow(broker, SOURCE:format("m", "m"), [[
+      mw.rule("r", { from = input }, function(e)
+        local m = mw.meta(e)
+        out:send({ to = "out-m", k = "none", meta = m, x = e.x }, nil, { key = m.key .. "!", headers = { a = "b" }, partition = 1, tombstone = m.tombstone })
+      end)
+    ]]), { "--state", "state" })
+    s.eventually(function() return #broker:consume("out-m", "%p %k %h %S %s") == 2 end, 30, "both are sent")
+    local lines = broker:consume("out-m", "%p %k %h %S %s")
+    local partition, key, headers, _, text = lines[1]:match "^(%S+) (%S+) (%S+) (%S+) (.*)$"
+    assert.same({ "1", "k1!", "a=b" }, { partition, key, headers })
+    local meta = s.json.decode(text).meta
+    assert.same({ "in-m", 2, 0, "k1", "abc" }, { meta.topic, meta.partition_number, meta.offset, meta.key, meta.headers.trace })
+    assert(math.abs(meta.timestamp - os.time()) < 100)
+    assert(lines[2]:find "^1 k2! a=b %-1", lines[2])
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+  end)
+
+  it("loses nothing to kill -9, and states are exact", function()
+    local seed = tonumber(os.getenv "MOONWEIR_SEED") or os.time()
+    math.randomseed(seed)
+    local folder, note = s.folder(), "seed " .. seed
+    local text = flow(broker, SOURCE:format("c", "c") .. [[, member = "one"]], [[
+      mw.flow { checkpoint = "50ms" }
+      local st = mw.state "st"
+      mw.rule("count", { from = input, by = "k" }, function(e)
+        out:send { to = "out-c", k = e.k, n = e.n, count = st:increment(e.k, "n", 1) }
+      end)
+    ]])
+    local total = 0
+    for round = 1, 8 do
+      local p = s.start(s.command("run", folder, text, { "--state", "state", "--shards", tostring(math.random(1, 3)), "--no-supervisor", "--quiet" }), { cwd = folder })
+      broker:produce("in-c", events("c", total + 1, total + 4000, 40), true)
+      total = total + 4000
+      if round == 8 then
+        s.eventually(function()
+          local seen = {}
+          for _, line in ipairs(broker:consume("out-c", "%s")) do
+            seen[s.json.decode(line).n] = true
+          end
+          return #seen == total
+        end, 60, "all are counted, " .. note)
+        p:kill()
+        assert.equal(0, p:wait(20), p:stderr())
+      else
+        s.sleep(math.random() * 1.5)
+        p:kill(s.SIGKILL)
+        p:wait(10)
+      end
+    end
+    for _, line in ipairs(broker:consume("out-c", "%s")) do
+      local e = s.json.decode(line)
+      assert.equal(math.floor((e.n - 1) / 40) + (e.n % 40 == 0 and 1 or 1), e.count, note .. ", event " .. e.n)
+    end
+  end)
+
+  it("reads on from where the group is, when another has read meanwhile", function()
+    local one, other = s.folder(), s.folder()
+    local text = flow(broker, SOURCE:format("o", "o"), COPY)
+    for round, folder in ipairs { one, other, one, one } do
+      broker:produce("in-o", events("o", round * 100 - 99, round * 100, 10), true)
+      local p = s.router(folder, text, { "--state", "state" })
+      s.eventually(function() return count "out-o" >= round * 100 end, 30, "round " .. round)
+      p:kill()
+      assert.equal(0, p:wait(20), p:stderr())
+      assert.equal(round * 100, count "out-o")
+    end
+  end)
+
+  it("ends at the end of what is there, where it runs once", function()
+    local folder = s.folder()
+    broker:produce("in-e", events("e", 1, 500, 10), true)
+    local code, _, err =
+      s.moonweir("run", folder, flow(broker, SOURCE:format("e", "e"), COPY), { "--state", "state", "--once", "--quiet" }, nil, 60)
+    assert.equal(0, code, err)
+    assert.equal(500, count "out-e")
+  end)
+
+  it("keeps what cannot be an event, and what Kafka refuses, whole", function()
+    local folder = s.folder()
+    broker:produce("in-p", { '{"t":"p","k":"a","n":1}', "poison", '{"t":"p","k":"a","n":2,"big":true}', '{"t":"p","k":"a","n":3}' }, false, "-p", "0")
+    local p = s.router(folder, flow(broker, SOURCE:format("p", "p"), [[
+      mw.rule("r", { from = input }, function(e)
+        out:send { to = "out-p", k = e.k, n = e.n, text = e.big and ("x"):rep(2000000) or nil }
+      end)
+    ]]), { "--state", "state" })
+    s.eventually(function() return count "out-p" == 2 end, 30, "the others arrive")
+    local dead
+    s.eventually(function()
+      dead = s.events(folder .. "/state/dead-letters.ndjson")
+      return #dead == 2
+    end, 10, "two are in the dead letters")
+    table.sort(dead, function(a, b) return a.stage > b.stage end)
+    assert(dead[1].error:find "Kafka" or dead[2].error:find "Kafka", dead[1].error .. dead[2].error)
+    local poison = dead[1].stage == "source" and dead[1] or dead[2]
+    assert.same({ "source", "in-p/0", 1 }, { poison.stage, poison.partition, poison.position })
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+  end)
+
+  it("waits for a broker that is gone, or stands still", function()
+    local folder = s.folder()
+    local p = s.router(folder, flow(broker, SOURCE:format("w", "w"), COPY), { "--state", "state" })
+    broker:produce("in-w", events("w", 1, 500, 10), true)
+    s.eventually(function() return count "out-w" == 500 end, 30, "it works")
+    broker.process:kill(s.SIGSTOP)
+    s.sleep(3)
+    broker.process:kill(s.SIGCONT)
+    broker:produce("in-w", events("w", 501, 1000, 10), true)
+    s.eventually(function() return count "out-w" >= 1000 end, 40, "it goes on")
+    broker:kill()
+    broker:restart()
+    broker:produce("in-w", events("w", 1001, 1500, 10), true)
+    s.eventually(function() return count "out-w" >= 1500 end, 60, "it goes on after a restart")
+    p:kill()
+    assert.equal(0, p:wait(30), p:stderr())
+    local seen = read "out-w"
+    for k, list in pairs(seen) do
+      local last, all = 0, {}
+      for _, n in ipairs(list) do
+        all[n] = true
+        last = math.max(last, n)
+      end
+      for n = last, 1, -10 do
+        assert(all[n], k .. ": " .. n .. " is missing")
+      end
+    end
+  end)
+
+  it("says what is wrong in the flow", function()
+    for _, case in ipairs {
+      { [[group = "g"]], "'topic' or 'topics' must be given" },
+      { [[topics = { "t" } ]], "the option 'group' is missing" },
+      { [[topic = "t", group = "g", config = { ["no.such"] = "1" }]], "no.such" },
+      { [[topic = "t", group = "g", start = "middle"]], "earliest" },
+    } do
+      local folder = s.folder()
+      local code, out, err = s.moonweir("run", folder, flow(broker, case[1], COPY), { "--state", "state", "--once" }, nil, 30)
+      assert(code ~= 0)
+      assert((out .. err):find(case[2], 1, true), out .. err)
+    end
+  end)
+end)
