@@ -48,6 +48,7 @@ typedef struct kafka_sink {
     mw_kafka_watch *watch;
     mw_template *topic, *key;
     const char *identity;
+    int has_headers; /* each message has some */
     tracked *first, **end, *giving;
     int broken; /* the producer ended */
     uv_timer_t timer;
@@ -114,8 +115,7 @@ static rd_kafka_headers_t *make_headers(kafka_sink *k, const mw_list *list, cons
     mw_value given = {0}, name, value;
     const char *key, *text;
     char identity[160];
-    int has = mw_config_pair(k->sink->config, "headers", 0, &key, &text) || k->identity ||
-              (option_value(p, "headers", &given) && given.kind == MW_OBJECT);
+    int has = k->has_headers || (option_value(p, "headers", &given) && given.kind == MW_OBJECT);
     if (!has) return NULL;
     rd_kafka_headers_t *h = rd_kafka_headers_new(HEADERS_MOST);
     for (size_t i = 0; mw_config_pair(k->sink->config, "headers", i, &key, &text); i++)
@@ -359,6 +359,9 @@ static mw_status open_kafka(mw_sink *sink, mw_error *error)
     const char *key = mw_config_text(sink->config, "key", NULL);
     k->sink = sink, k->end = &k->first;
     k->identity = mw_config_text(sink->config, "identity", NULL);
+    const char *name, *value;
+    k->has_headers =
+        k->identity != NULL || mw_config_pair(sink->config, "headers", 0, &name, &value);
     mw_status status = mw_template_new(&k->topic, mw_config_text(sink->config, "topic", ""), error);
     if (status == MW_OK && key) status = mw_template_new(&k->key, key, error);
     if (status == MW_OK) status = read_conf(k, error);

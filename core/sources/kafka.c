@@ -32,6 +32,7 @@ static const mw_option options[] = {
 enum {
     MESSAGES_A_ROUND = 512,
     BLOCK = 256 << 10,
+    TICK_MS = 100,
     HOLD_MS = 1000, /* paused so long, partitions are paused too, so that the group is served */
 };
 
@@ -199,9 +200,18 @@ static mw_status add_bytes(mw_kafka_source *k, mw_kafka_part *p, const char *byt
     return status;
 }
 
+/* Most come one behind the other from the same. */
+static mw_kafka_part *part_of(mw_kafka_source *k, const rd_kafka_message_t *m)
+{
+    const char *topic = rd_kafka_topic_name(m->rkt);
+    mw_kafka_part *p = k->filling;
+    if (p && p->number == m->partition && strcmp(p->topic, topic) == 0) return p;
+    return mw_kafka_find(k, topic, m->partition);
+}
+
 static void on_message(mw_kafka_source *k, const rd_kafka_message_t *m)
 {
-    mw_kafka_part *p = mw_kafka_find(k, rd_kafka_topic_name(m->rkt), m->partition);
+    mw_kafka_part *p = part_of(k, m);
     mw_error error;
     if (!p || !p->owned || p->leaving) return; /* whoever has it next reads it */
     p->at_end = 0;
@@ -241,7 +251,9 @@ static void on_trouble(mw_kafka_source *k, const rd_kafka_message_t *m)
         if (k->source->once) look_at_ends(k);
         return;
     }
-    mw_log(MW_WARN, k->source->name, "%s", rd_kafka_message_errstr(m));
+    if (m->err == RD_KAFKA_RESP_ERR__FATAL) mw_source_failed(k->source, rd_kafka_message_errstr(m));
+    else
+        mw_log(MW_WARN, k->source->name, "%s", rd_kafka_message_errstr(m));
 }
 
 static void on_ready(void *self)
@@ -292,7 +304,10 @@ static void on_timer(uv_timer_t *timer)
     mw_kafka_source *k = timer->data;
     if (k->paused && mw_clock_steady_ns() - k->paused_at_ns > HOLD_MS * 1000000ll) hold(k, 1);
     mw_kafka_let_go(k);
-    if (!k->leaving) mw_kafka_commit(k, 0);
+    if (!k->leaving && mw_clock_steady_ns() >= k->commit_at_ns) {
+        mw_kafka_commit(k, 0);
+        k->commit_at_ns = mw_clock_steady_ns() + k->commit_ns;
+    }
     tell_lag(k);
     on_ready(k);
 }
@@ -314,8 +329,11 @@ static mw_status read_conf(mw_kafka_source *k, rd_kafka_conf_t *conf, mw_error *
                                   {"enable.auto.offset.store", "false"},
                                   {"enable.partition.eof", k->source->once ? "true" : "false"},
                                   {"partition.assignment.strategy", "cooperative-sticky"},
-                                  {"queued.max.messages.kbytes", "16384"}};
+                                  /* what waits in librdkafka: when it is full, librdkafka 2.0
+                                     fetches nothing for a second, */
+                                  {"queued.max.messages.kbytes", "65536"}};
     mw_status status = mw_kafka_name(conf, k->source->name, error);
+    mw_kafka_set(conf, "fetch.queue.backoff.ms", "10", NULL); /* and from 2.2 on as long as this */
     for (size_t i = 0; i < sizeof own / sizeof *own && status == MW_OK; i++)
         status = mw_kafka_set(conf, own[i][0], own[i][1], error);
     if (status == MW_OK && member) status = mw_kafka_set(conf, "group.instance.id", member, error);
@@ -384,9 +402,9 @@ static void start(mw_source *s)
         mw_source_failed(s, rd_kafka_err2str(err));
         return;
     }
-    uint64_t ms = (uint64_t)mw_config_int(s->config, "commit", 1000000000) / 1000000;
+    k->commit_ns = mw_config_int(s->config, "commit", 1000000000);
     k->watch = mw_kafka_watch_new(s->loop, k->queue, on_ready, k);
-    uv_timer_start(&k->timer, on_timer, ms ? ms : 1, ms ? ms : 1);
+    uv_timer_start(&k->timer, on_timer, TICK_MS, TICK_MS);
 }
 
 static void pause_reading(mw_source *s)

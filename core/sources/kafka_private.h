@@ -40,7 +40,7 @@ typedef struct mw_kafka_source {
     mw_kafka_part *filling;
     uint64_t messages, message_bytes;
     int paused, is_held, draining, closing, by_line; /* held: librdkafka fetches nothing either */
-    int64_t paused_at_ns, leave_by_ns;
+    int64_t paused_at_ns, leave_by_ns, commit_ns, commit_at_ns;
     int cooperative;
     rd_kafka_topic_partition_list_t *leaving; /* NULL: none */
     mw_buffer text;

@@ -109,11 +109,12 @@ function M.payments(shape, count)
   return path
 end
 
---- Runs `moonweir run` on a flow in a fresh folder, by M.run or `how`.
-function M.moonweir(flow, shards, options, how)
+--- Runs `moonweir run` on a flow in a fresh folder, by M.run or `how`; `more`: arguments.
+function M.moonweir(flow, shards, options, how, more)
   local folder = s.folder()
   s.write(folder .. "/flow.lua", flow)
   local argv = { s.program, "run", "flow.lua", "--quiet", "--shards", tostring(shards), "--state", "state" }
+  for _, argument in ipairs(more or {}) do argv[#argv + 1] = argument end
   local o = { cwd = folder }
   for k, v in pairs(options or {}) do o[k] = v end
   local r = (how or M.run)(argv, o)
