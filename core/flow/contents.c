@@ -18,27 +18,16 @@ struct mw_import {
     mw_buffer rows; /* each: two lengths, row, value */
     unsigned awaited;
     _Atomic uint32_t left_out;
-    mw_report_done done; /* NULL: it was told */
+    mw_report_done done;
     void *self;
 };
-
-/* {"accepted":true}, or why not. */
-static void tell(mw_report_done done, void *self, const char *why)
-{
-    mw_buffer text = {0};
-    mw_buffer_text(&text, why ? "{\"accepted\":false,\"error\":" : "{\"accepted\":true");
-    if (why) mw_json_quote(&text, why, strlen(why));
-    mw_buffer_text(&text, "}");
-    done(self, !why, text.bytes, text.len);
-    mw_buffer_close(&text);
-}
 
 /* ---- checkpoints ---- */
 
 void mw_flow_checkpoint(mw_flow *f, mw_report_done done, void *self)
 {
     if (!mw_cut_is_used(f) || !f->store) {
-        tell(done, self, NULL);
+        mw_report_tell(done, self, NULL);
         return;
     }
     mw_wish *w = calloc(1, sizeof *w);
@@ -63,7 +52,7 @@ static void grant(mw_flow *f, unsigned cut, const char *why)
             continue;
         }
         *at = w->next;
-        tell(w->done, w->self, why);
+        mw_report_tell(w->done, w->self, why);
         free(w);
     }
 }
@@ -168,7 +157,7 @@ void mw_flow_import(mw_flow *f, const char *lines, size_t len, int tries, mw_rep
     if (!wrong && f->phase != MW_RUNNING)
         wrong = 1, mw_fail(&why, MW_INVALID, "the router is starting or stopping");
     if (wrong || tries) {
-        tell(done, self, wrong ? why.message : NULL);
+        mw_report_tell(done, self, wrong ? why.message : NULL);
         free_import(i);
         return;
     }
@@ -196,9 +185,10 @@ int mw_contents_message(mw_flow *f, mw_message m)
     if (--i->awaited) return 1;
     while (*at != i) at = &(*at)->next;
     *at = i->next;
-    tell(i->done, i->self,
-         atomic_load(&i->left_out) ? "the flow was reloaded meanwhile, and keeps some of it no more"
-                                   : NULL);
+    mw_report_tell(i->done, i->self,
+                   atomic_load(&i->left_out)
+                       ? "the flow was reloaded meanwhile, and keeps some of it no more"
+                       : NULL);
     free_import(i);
     return 1;
 }
@@ -209,7 +199,7 @@ void mw_contents_stop(mw_flow *f)
 {
     grant(f, 0, "the router is stopping");
     for (mw_import *i = f->contents.imports; i; i = i->next)
-        tell(i->done, i->self, "the router is stopping");
+        mw_report_tell(i->done, i->self, "the router is stopping");
 }
 
 void mw_contents_free(mw_flow *f)

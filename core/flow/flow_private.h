@@ -541,6 +541,9 @@ void mw_dead_letter_send(mw_shard *s, mw_batch *b, const mw_event *e, const char
                          const char *name, const char *why);
 void mw_meta_write(void *rules, mw_view *v, uint32_t row, mw_buffer *out);
 
+/* report.c: tells whoever asked for something (`done` may be NULL) that it is done, or why not. */
+void mw_report_tell(mw_report_done done, void *self, const char *why);
+
 /* checkpoint.c: on the control loop. */
 mw_status mw_checkpoint_save(mw_flow *f, mw_error *error);
 

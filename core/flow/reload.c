@@ -449,21 +449,11 @@ static void wait_for(mw_waiter **list, mw_report_done done, void *self)
     *list = w;
 }
 
-static void say_no(mw_report_done done, void *self, const char *why)
-{
-    mw_buffer text = {0};
-    mw_buffer_text(&text, "{\"accepted\":false,\"error\":");
-    mw_json_quote(&text, why, strlen(why));
-    mw_buffer_text(&text, "}");
-    if (done) done(self, 0, text.bytes, text.len);
-    mw_buffer_close(&text);
-}
-
 void mw_flow_reload(mw_flow *f, const char *why, mw_report_done done, void *self)
 {
     mw_reload *r = f->reload;
     if (f->phase != MW_RUNNING) {
-        say_no(done, self, "the router is starting or stopping");
+        mw_report_tell(done, self, "the router is starting or stopping");
         return;
     }
     if (r->step != MW_RELOAD_IDLE) {
@@ -484,7 +474,7 @@ static void go_back(mw_reload *r, const char *why, mw_report_done done, void *se
             strcmp(r->records[i].hash, r->flow->version->graph.version) != 0)
             to = &r->records[i];
     if (!to) {
-        say_no(done, self, "there is no version to go back to");
+        mw_report_tell(done, self, "there is no version to go back to");
         return;
     }
     mw_log(MW_WARN, "reload", "version %s is rolled back to %s: %s",
@@ -496,7 +486,7 @@ static void go_back(mw_reload *r, const char *why, mw_report_done done, void *se
 void mw_flow_rollback(mw_flow *f, mw_report_done done, void *self)
 {
     if (f->phase != MW_RUNNING || f->reload->step != MW_RELOAD_IDLE)
-        say_no(done, self, "a reload is under way, or the router is starting or stopping");
+        mw_report_tell(done, self, "a reload is under way, or the router is starting or stopping");
     else
         go_back(f->reload, "somebody asked for it", done, self);
 }

@@ -20,6 +20,17 @@ static void add_text(mw_buffer *out, const char *name, const char *text)
     mw_json_quote(out, text, strlen(text));
 }
 
+void mw_report_tell(mw_report_done done, void *self, const char *why)
+{
+    mw_buffer text = {0};
+    if (!done) return;
+    mw_buffer_text(&text, why ? "{\"accepted\":false," : "{\"accepted\":true");
+    if (why) add_text(&text, "error", why);
+    mw_buffer_text(&text, "}");
+    done(self, !why, text.bytes, text.len);
+    mw_buffer_close(&text);
+}
+
 static void add_fate(mw_buffer *out, names n, mw_fate fate, uint32_t from)
 {
     int first = 1;

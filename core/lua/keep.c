@@ -88,14 +88,18 @@ static __attribute__((noinline)) void look_ahead(mw_view *v, mw_use *u, uint32_t
     for (uint32_t end = least(row + 2 * GROUP, u->hashed); u->fetched < end; u->fetched++)
         u->ahead[u->fetched % MW_USE_AHEAD].id =
             mw_entries_prefetch_entry(t, u->ahead[u->fetched % MW_USE_AHEAD].hash);
-    u->turn = row + GROUP;
+    u->turn = least(row + GROUP, u->hashed);
     if (u->hashed - u->from > MW_USE_AHEAD) u->from = u->hashed - MW_USE_AHEAD;
 }
 
 /* The hash of a row's key, and what its entry probably is. */
 static uint64_t hash_ahead(mw_view *v, mw_use *u, uint32_t row, uint32_t *hint)
 {
-    if (u->generation != v->generation || row < u->from || row >= u->turn) look_ahead(v, u, row);
+    if (u->generation != v->generation || row < u->from || row >= u->turn) {
+        *hint = 0;
+        if (row >= v->given) return hash_row(v, u, row); /* it came behind those of the run */
+        look_ahead(v, u, row);
+    }
     *hint = u->ahead[row % MW_USE_AHEAD].id;
     return u->ahead[row % MW_USE_AHEAD].hash;
 }

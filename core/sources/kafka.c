@@ -4,6 +4,7 @@
 #include "event/json.h"
 #include "sources/kafka_private.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +164,6 @@ static void begin_batch(mw_kafka_source *k, mw_kafka_part *p, int64_t offset)
     messages *m = mw_arena_get(&b->arena, sizeof *m);
     *m = (messages){.part = p};
     b->stream = &p->frames;
-    b->request = p;
     b->meta = m, b->write_meta = write_meta, b->position_of = position_of;
     b->position = (uint64_t)offset;
     k->batch = b, k->filling = p;
@@ -425,11 +425,9 @@ static void resume(mw_source *s)
 static void acknowledge(mw_source *s, mw_batch *b)
 {
     mw_kafka_source *k = s->self;
-    for (mw_kafka_part *p = k->parts; p; p = p->next) {
-        if (b->stream != &p->frames) continue;
-        p->in_flight--;
-        if (p->owned && (int64_t)b->end_position > p->done) p->done = (int64_t)b->end_position;
-    }
+    mw_kafka_part *p = (mw_kafka_part *)((char *)b->stream - offsetof(mw_kafka_part, frames));
+    p->in_flight--;
+    if (p->owned && (int64_t)b->end_position > p->done) p->done = (int64_t)b->end_position;
     if (k->leaving) mw_kafka_let_go(k);
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASK_MS = 5000, LEAVE_MS = 5000 };
+enum { ASK_MS = 5000, LEAVE_MS = 5000, COMMIT_MS = 3000 };
 
 mw_kafka_part *mw_kafka_find(mw_kafka_source *k, const char *topic, int32_t number)
 {
@@ -46,8 +46,20 @@ void mw_kafka_free_parts(mw_kafka_source *k)
 
 /* ---- where a partition begins ---- */
 
-/* Ours, if nobody else has committed since we did; else the group's. */
-static void begin(mw_kafka_source *k, mw_kafka_part *p, rd_kafka_topic_partition_t *t)
+/* Where `start` says, as a number, so that it stays there when nothing has been read before the
+ * next start. Negative: it cannot be had, and librdkafka finds it by itself. */
+static int64_t first_offset(mw_kafka_source *k, const mw_kafka_part *p)
+{
+    int64_t low, high;
+    const char *from = mw_config_text(k->source->config, "start", "earliest");
+    rd_kafka_resp_err_t err =
+        rd_kafka_query_watermark_offsets(k->consumer, p->topic, p->number, &low, &high, ASK_MS);
+    if (err) return RD_KAFKA_OFFSET_INVALID;
+    return strcmp(from, "latest") == 0 ? high : low;
+}
+
+/* Ours, if nobody else has committed since we did; else the group's; `asked`: it told which. */
+static void begin(mw_kafka_source *k, mw_kafka_part *p, rd_kafka_topic_partition_t *t, int asked)
 {
     uint64_t position;
     const char *note;
@@ -57,10 +69,11 @@ static void begin(mw_kafka_source *k, mw_kafka_part *p, rd_kafka_topic_partition
     int ours = known && note_len == MW_KAFKA_OWNER &&
                (t->offset < 0 || (t->metadata_size == MW_KAFKA_OWNER &&
                                   memcmp(t->metadata, note, MW_KAFKA_OWNER) == 0));
+    if (!ours && asked && t->offset < 0) t->offset = first_offset(k, p);
     if (ours) {
         t->offset = (int64_t)position;
     } else if (t->offset >= 0) {
-        if (known)
+        if (known && note_len)
             mw_log(
                 MW_INFO, k->source->name,
                 "%s: the group is at %lld, by another than this state folder's router; it begins "
@@ -68,10 +81,10 @@ static void begin(mw_kafka_source *k, mw_kafka_part *p, rd_kafka_topic_partition
                 p->key, (long long)t->offset);
         mw_partition_restart(p->positions, (uint64_t)t->offset);
     } else {
-        t->offset = RD_KAFKA_OFFSET_INVALID; /* as `start` says */
+        t->offset = RD_KAFKA_OFFSET_INVALID;
     }
     memcpy(p->owner, ours ? note : k->owner, MW_KAFKA_OWNER);
-    mw_partition_note(p->positions, p->owner, MW_KAFKA_OWNER);
+    if (t->offset >= 0) mw_partition_note(p->positions, p->owner, MW_KAFKA_OWNER);
     p->done = t->offset >= 0 ? t->offset : -1;
     p->committed = -1;
     p->owned = 1, p->leaving = 0, p->at_end = 0;
@@ -85,8 +98,9 @@ static void take(mw_kafka_source *k, rd_kafka_topic_partition_list_t *list)
                rd_kafka_err2str(err));
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *t = &list->elems[i];
-        if (t->err || err) t->offset = RD_KAFKA_OFFSET_INVALID;
-        begin(k, find_or_make(k, t->topic, t->partition), t);
+        int asked = !t->err && !err;
+        if (!asked) t->offset = RD_KAFKA_OFFSET_INVALID;
+        begin(k, find_or_make(k, t->topic, t->partition), t, asked);
         free(t->metadata);
         t->metadata = NULL, t->metadata_size = 0;
     }
@@ -151,6 +165,21 @@ void mw_kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 
 /* ---- commits ---- */
 
+/* Waits for the group's answer, but not for a broker that is gone. */
+static rd_kafka_resp_err_t commit_and_wait(mw_kafka_source *k,
+                                           const rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_queue_t *answers = rd_kafka_queue_new(k->consumer);
+    rd_kafka_resp_err_t err = rd_kafka_commit_queue(k->consumer, list, answers, NULL, NULL);
+    rd_kafka_event_t *e = err ? NULL : rd_kafka_queue_poll(answers, COMMIT_MS);
+    if (e) err = rd_kafka_event_error(e);
+    else if (!err)
+        err = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (e) rd_kafka_event_destroy(e);
+    rd_kafka_queue_destroy(answers);
+    return err;
+}
+
 void mw_kafka_commit(mw_kafka_source *k, int wait)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
@@ -164,7 +193,9 @@ void mw_kafka_commit(mw_kafka_source *k, int wait)
         p->committed = p->done;
     }
     if (list->cnt)
-        mw_kafka_on_commit(k->consumer, rd_kafka_commit(k->consumer, list, !wait), NULL, k);
+        mw_kafka_on_commit(k->consumer,
+                           wait ? commit_and_wait(k, list) : rd_kafka_commit(k->consumer, list, 1),
+                           NULL, k);
     rd_kafka_topic_partition_list_destroy(list);
 }
 

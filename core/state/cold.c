@@ -38,7 +38,6 @@ int mw_cold_find(mw_cold *c, const mw_key *key)
     add_group(&c->row, mw_key_group(key->hash));
     mw_buffer_append(&c->row, &kind, 1);
     mw_buffer_append(&c->row, key->bytes, key->len);
-    c->read++;
     return mw_store_reader_find(c->reader, c->row.bytes, c->row.len, &c->value);
 }
 

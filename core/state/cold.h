@@ -16,7 +16,6 @@ typedef struct mw_cold {
     mw_buffer row, value;   /* the last that was read */
     int any;                /* there are some */
     uint64_t count;         /* rows without a record in memory, about */
-    uint64_t read;          /* so far */
 } mw_cold;
 
 /* `name`: "state/NAME". */
