@@ -2,8 +2,24 @@
 #include "cli/builtins.h"
 #include "cli/command.h"
 #include "flow/flow.h"
+#include "flow/guarantee.h"
 
 #include <stdio.h>
+
+/* Which guarantee each path has: rules choose their sinks as they run, so every source may lead to
+ * every sink. */
+static void print_guarantees(const mw_graph *g)
+{
+    for (uint32_t i = 0; i < g->source_count; i++) {
+        const mw_declared *from = &g->sources[i];
+        if (from->source_kind->passive) continue;
+        for (uint32_t j = 1; j < mw_graph_plain_sinks(g); j++) {
+            const mw_declared *to = &g->sinks[j];
+            printf("  %s (%s) to %s (%s): %s\n", from->name, from->source_kind->name, to->name,
+                   to->sink_kind->name, mw_guarantee_of(g, from, to));
+        }
+    }
+}
 
 int mw_command_check(int argc, char **argv)
 {
@@ -23,6 +39,7 @@ int mw_command_check(int argc, char **argv)
         fprintf(stderr, "warning: %s\n", g->warnings[i]);
     printf("%s: good (version %s: %u sources, %u rules, %u sinks, %u tests)\n", path, g->version,
            g->source_count - (g->keep_count > 0), g->rule_count, g->sink_count - 1, g->test_count);
+    print_guarantees(g);
     mw_flow_free(f);
     return MW_EXIT_DONE;
 }

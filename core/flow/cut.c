@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORDS_A_ROUND = 4000 };
+enum { RECORDS_A_ROUND = 4000, EARLY_NS = 10000000 /* clocks of timers are not that exact */ };
 
 /* ---- a shard's side ---- */
 
@@ -44,7 +44,10 @@ void mw_cut_mark(mw_shard *s, unsigned cut, int checkpoint)
     s->cut_checkpoint = checkpoint;
     for (uint32_t i = 0; checkpoint && i < s->progress_count; i++)
         if (partition_of(s->progress[i])) mark_partition(partition_of(s->progress[i]), cut);
-    if (checkpoint) s->checkpoint_cut = cut, s->cut_unsafe = 1;
+    if (checkpoint) {
+        s->checkpoint_cut = cut, s->cut_unsafe = 1;
+        mw_seal_mark(s, cut);
+    }
     mw_time_mark(s);
     atomic_fetch_add(&s->flow->cut.marked, 1);
     mw_shard_stay_awake(s);
@@ -61,6 +64,7 @@ static int is_decided(const mw_flow *f, unsigned cut)
 
 static int is_safe(const mw_shard *s)
 {
+    if (s->seal.number) return mw_seal_is_done(s);
     for (uint32_t i = 0; i < s->progress_count; i++) {
         const mw_partition *p = partition_of(s->progress[i]);
         if (p && p->cut == s->checkpoint_cut && p->epoch == p->cut_epoch &&
@@ -107,8 +111,10 @@ void mw_cut_look(mw_shard *s)
     }
     if (s->taking && !take_some(s)) s->taking = 0;
     if (s->taking) mw_shard_stay_awake(s);
+    if (s->seal.number) mw_seal_look(s);
     if (!s->cut_unsafe || s->cut < s->checkpoint_cut || s->taking || !is_safe(s)) return;
     s->cut_unsafe = 0;
+    if (s->seal.number) mw_seal_end(s);
     mw_shard_report(s, MW_MSG_CUT_TAKEN, 0, s);
 }
 
@@ -118,6 +124,7 @@ void mw_cut_now(mw_shard *s)
     if (s->cut_checkpoint) {
         mw_keeping_snapshot(s);
         s->taking = s->snapshots != NULL, s->lets_go = 0;
+        mw_seal_send(s);
     }
     s->cut_reached = s->watermark_ns == INT64_MAX ? s->kept_watermark_ns : s->watermark_ns;
     mw_shard_report(s, MW_MSG_CUT_PASSED, 0, s);
@@ -133,23 +140,26 @@ typedef struct writing {
     mw_flow *flow;
     mw_status status;
     mw_error error;
-    mw_snapshot *list;
-    mw_record *rows;
-    size_t count;
 } writing;
 
 int mw_cut_is_used(const mw_flow *f)
 {
-    return f->cut.number > 0 || f->version->graph.keep_count > 0;
+    const mw_graph *g = &f->version->graph;
+    return f->cut.number > 0 || g->keep_count > 0 || (g->exactly_once && f->store);
+}
+
+static int is_time(const mw_flow *f, int64_t now_ns)
+{
+    return now_ns + EARLY_NS - f->cut.checkpoint_at_ns >= f->version->graph.checkpoint_ns ||
+           atomic_load(&f->cut.wanted);
 }
 
 void mw_cut_begin(mw_flow *f)
 {
     if (f->cut.busy || mw_reload_is_busy(f) || f->phase == MW_STOPPING) return;
     int64_t now_ns = mw_clock_steady_ns();
-    int checkpoint = f->store && !f->cut.rows && !f->cut.snapshots && !f->cut.awaited &&
-                     (now_ns - f->cut.checkpoint_at_ns >= f->version->graph.checkpoint_ns ||
-                      atomic_load(&f->cut.wanted));
+    int checkpoint =
+        f->store && !f->cut.rows && !f->cut.snapshots && !f->cut.awaited && is_time(f, now_ns);
     if (!checkpoint && f->shards == 1) return;
     f->cut.busy = 1;
     f->cut.number++;
@@ -178,7 +188,17 @@ static void gather_snapshots(mw_flow *f)
 static void write_all(uv_work_t *work)
 {
     writing *w = work->data;
-    w->status = mw_snapshot_write(w->flow->store, w->list, w->rows, w->count, &w->error);
+    mw_flow *f = w->flow;
+    if (f->cut.step == MW_WRITE_PROMOTED) {
+        w->status = mw_store_promote(f->store, &w->error);
+        return;
+    }
+    mw_store_writer *to =
+        f->cut.step == MW_WRITE_ALL
+            ? mw_store_begin(f->store)
+            : mw_store_prepare(f->store, f->cut.numbered, f->cut.record.bytes, f->cut.record.len);
+    mw_snapshot_add(to, f->cut.snapshots, f->cut.rows, f->cut.row_count);
+    w->status = mw_store_end(to, &w->error);
 }
 
 static void free_rows(mw_record *rows, size_t count)
@@ -242,6 +262,24 @@ static void on_stored(mw_flow *f)
 {
     mw_flow_broadcast(f, MW_MSG_WRITTEN, f->cut.checkpoint, NULL);
     mw_contents_stored(f, f->cut.checkpoint);
+    mw_commit_over(f);
+    if (f->cut.last == f->cut.checkpoint) mw_flow_stop(f);
+}
+
+static void begin_write(mw_flow *f);
+
+static void on_step(mw_flow *f)
+{
+    if (f->cut.step == MW_WRITE_PREPARED) {
+        mw_commit_ask(f);
+        return;
+    }
+    mw_count(&f->checkpoints, 1);
+    f->cut.took_ns = mw_clock_steady_ns() - f->cut.checkpoint_at_ns;
+    free_snapshots(f);
+    free_rows(f->cut.rows, f->cut.row_count);
+    f->cut.rows = NULL, f->cut.row_count = 0;
+    on_stored(f);
 }
 
 static void on_written(uv_work_t *work, int status)
@@ -251,12 +289,7 @@ static void on_written(uv_work_t *work, int status)
     (void)status;
     f->cut.writing = 0;
     if (w->status == MW_OK) {
-        mw_count(&f->checkpoints, 1);
-        f->cut.took_ns = mw_clock_steady_ns() - f->cut.checkpoint_at_ns;
-        free_snapshots(f);
-        free_rows(f->cut.rows, f->cut.row_count);
-        f->cut.rows = NULL, f->cut.row_count = 0;
-        on_stored(f);
+        on_step(f);
     } else { /* the same again, until it is written: nothing of it may be lost */
         mw_count(&f->checkpoint_failures, 1);
         mw_log(MW_ERROR, "checkpoint", "%s; trying again", w->error.message);
@@ -270,7 +303,6 @@ static void begin_write(mw_flow *f)
     writing *w = calloc(1, sizeof *w);
     mw_assert(w != NULL);
     w->work.data = w, w->flow = f;
-    w->list = f->cut.snapshots, w->rows = f->cut.rows, w->count = f->cut.row_count;
     f->cut.writing = 1;
     f->cut.failed = 0;
     uv_queue_work(f->loop, &w->work, write_all, on_written);
@@ -287,6 +319,7 @@ static void on_taken(mw_flow *f)
     gather_snapshots(f);
     f->cut.row_count = position_rows(f, 0, &f->cut.rows);
     int moved = f->cut.row_count > (f->cut.kept_watermark != INT64_MIN);
+    moved |= mw_commit_gather(f);
     if (!moved && !has_records(f->cut.snapshots)) {
         free_snapshots(f);
         free_rows(f->cut.rows, f->cut.row_count);
@@ -294,6 +327,8 @@ static void on_taken(mw_flow *f)
         on_stored(f);
         return;
     }
+    if (f->version->graph.exactly_once) mw_commit_number(f);
+    f->cut.step = f->cut.commits ? MW_WRITE_PREPARED : MW_WRITE_ALL;
     begin_write(f);
 }
 
@@ -309,6 +344,7 @@ static void on_passed(mw_flow *f, const mw_shard *s)
     }
     if (f->cut.checkpoint == f->cut.number) f->cut.kept_watermark = f->cut.watermark;
     mw_reload_after_cut(f);
+    if (f->cut.ends) mw_cut_is_last(f);
 }
 
 int mw_cut_message(mw_flow *f, mw_message m)
@@ -323,6 +359,10 @@ int mw_cut_message(mw_flow *f, mw_message m)
         return 1;
     case MW_MSG_CUT_TAKEN:
         on_taken(f);
+        return 1;
+    case MW_MSG_COMMITTED:
+        f->cut.step = MW_WRITE_PROMOTED;
+        begin_write(f);
         return 1;
     default:
         return 0;
@@ -350,6 +390,20 @@ static void take_all(mw_flow *f)
     gather_snapshots(f);
 }
 
+/* A run that is exactly once ends with a checkpoint of all that came; one that is under way may be
+ * of less. */
+int mw_cut_is_last(mw_flow *f)
+{
+    if (!f->version->graph.exactly_once || !f->store) return 1;
+    f->cut.ends = 1;
+    if (f->cut.last || f->cut.busy || f->cut.rows || f->cut.snapshots || f->cut.awaited) return 0;
+    atomic_store(&f->cut.wanted, 1);
+    f->cut.last = f->cut.number + 1;
+    mw_cut_begin(f);
+    if (!f->cut.busy) f->cut.last = 0; /* not now: with the clock */
+    return 0;
+}
+
 /* All threads have ended. A checkpoint that could not be written is tried once more; where
  * everything that was given is safe, what the keepers hold now follows what was taken before. */
 mw_status mw_cut_finish(mw_flow *f, mw_error *error)
@@ -357,6 +411,12 @@ mw_status mw_cut_finish(mw_flow *f, mw_error *error)
     mw_record *rows = f->cut.rows;
     size_t count = f->cut.row_count;
     f->cut.rows = NULL;
+    if (f->version->graph.exactly_once) { /* what it has written is of the last checkpoint */
+        if (rows) free_rows(rows, count);
+        gather_snapshots(f);
+        free_snapshots(f);
+        return MW_OK;
+    }
     if (!f->failed) {
         free_rows(rows, count);
         take_all(f);

@@ -67,6 +67,7 @@ void mw_flow_free(mw_flow *f)
     }
     for (unsigned i = 0; f->shard && i < f->shards; i++) mw_shard_free(&f->shard[i]);
     mw_contents_free(f);
+    mw_commit_free(f);
     mw_reload_free(f);
     for (mw_version *v = f->version, *next; v; v = next) next = v->next, mw_version_free(v);
     free(f->shard);
@@ -159,7 +160,9 @@ static void on_checkpoint(uv_timer_t *timer)
     mw_error error;
     if (mw_cut_is_used(f)) {
         mw_cut_retry(f);
-        mw_cut_begin(f);
+        if (f->cut.ends) mw_cut_is_last(f);
+        else
+            mw_cut_begin(f);
     } else if (mw_checkpoint_save(f, &error) != MW_OK)
         mw_log(MW_ERROR, "checkpoint", "%s; trying again", error.message);
     mw_reload_forget_empty(f);
@@ -228,7 +231,7 @@ void mw_flow_look_around(mw_flow *f)
                           (void *)(intptr_t)mw_time_at_end(f));
     }
     for (v = v->next; v && empty; v = v->next) empty = mw_version_is_empty(v);
-    if (empty) mw_flow_stop(f);
+    if (empty && mw_cut_is_last(f)) mw_flow_stop(f);
 }
 
 static void on_ended(mw_flow *f, mw_source_host *h, int empty)
@@ -327,6 +330,8 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
     f->started_wall_ns = mw_clock_wall_ns();
     mw_status status = MW_OK;
     if (!f->options.replay) status = mw_store_open(&f->store, f->options.state_folder, error);
+    if (status != MW_OK) return status;
+    status = mw_commit_recover(f, error);
     if (status != MW_OK) return status;
     uv_loop_init(&loop);
     f->post = mw_post_new(f->shards + 1);

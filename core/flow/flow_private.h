@@ -47,31 +47,34 @@ static inline uint64_t mw_counted(const mw_counter *c)
 
 /* What messages between loops carry. */
 enum mw_message_kind {
-    MW_MSG_BATCH,     /* body: a batch to work on */
-    MW_MSG_RUN,       /* body: mw_run */
-    MW_MSG_LIST,      /* body: mw_list_item, for a sink's home */
-    MW_MSG_CALL,      /* body: a mw_far, for a key that lives there */
-    MW_MSG_ANSWER,    /* body: the same, done */
-    MW_MSG_DONE,      /* body: batch, for its source's home */
-    MW_MSG_DECIDED,   /* the same, when the rules have run */
-    MW_MSG_OPEN,      /* body: a version, whose sources and sinks are to be opened */
-    MW_MSG_ABANDON,   /* body: a version that will not be: what was opened for it closes */
-    MW_MSG_MARK,      /* body: a version: what sources give from here on is for it */
-    MW_MSG_SWAP,      /* body: the same: all that came before has been decided */
-    MW_MSG_RETIRE,    /* body: a version of which nothing is in flight: its rules are freed */
-    MW_MSG_CLOSE,     /* body: a source host that is empty, and not of the version any more */
-    MW_MSG_START,     /* body: NULL: sources begin; a source host: that one does */
-    MW_MSG_DRAIN,     /* sources take nothing new in */
-    MW_MSG_HURRY,     /* sinks deliver what waits */
-    MW_MSG_CUT_MARK,  /* target: the cut's number << 1 | whether it is a checkpoint */
-    MW_MSG_CUT_NOW,   /* all before it has been decided */
-    MW_MSG_WRITTEN,   /* target: number of the cut whose checkpoint is in the store */
-    MW_MSG_IMPORT,    /* body: mw_import, of which each shard takes its part */
-    MW_MSG_WATERMARK, /* body: event time, as an integer */
-    MW_MSG_FLUSH,     /* all input has ended; target 1: so do the windows */
-    MW_MSG_STOP,      /* everything closes */
-    MW_MSG_FULL,      /* target: 1, some sink is full; 0, none is any more */
-    MW_MSG_READY,     /* to control: a shard is open; body: NULL or an mw_error */
+    MW_MSG_BATCH,        /* body: a batch to work on */
+    MW_MSG_RUN,          /* body: mw_run */
+    MW_MSG_LIST,         /* body: mw_list_item, for a sink's home */
+    MW_MSG_CALL,         /* body: a mw_far, for a key that lives there */
+    MW_MSG_ANSWER,       /* body: the same, done */
+    MW_MSG_DONE,         /* body: batch, for its source's home */
+    MW_MSG_DECIDED,      /* the same, when the rules have run */
+    MW_MSG_OPEN,         /* body: a version, whose sources and sinks are to be opened */
+    MW_MSG_ABANDON,      /* body: a version that will not be: what was opened for it closes */
+    MW_MSG_MARK,         /* body: a version: what sources give from here on is for it */
+    MW_MSG_SWAP,         /* body: the same: all that came before has been decided */
+    MW_MSG_RETIRE,       /* body: a version of which nothing is in flight: its rules are freed */
+    MW_MSG_CLOSE,        /* body: a source host that is empty, and not of the version any more */
+    MW_MSG_START,        /* body: NULL: sources begin; a source host: that one does */
+    MW_MSG_DRAIN,        /* sources take nothing new in */
+    MW_MSG_HURRY,        /* sinks deliver what waits */
+    MW_MSG_CUT_MARK,     /* target: the cut's number << 1 | whether it is a checkpoint */
+    MW_MSG_CUT_NOW,      /* all before it has been decided */
+    MW_MSG_SEAL,         /* target: which; behind all lists of the sender from before the cut */
+    MW_MSG_COMMIT,       /* body: a sink host, whose kind commits the checkpoint */
+    MW_MSG_CHECKPOINTED, /* body: mw_offsets of a source there, target: a sink has told them */
+    MW_MSG_WRITTEN,      /* target: number of the cut whose checkpoint is in the store */
+    MW_MSG_IMPORT,       /* body: mw_import, of which each shard takes its part */
+    MW_MSG_WATERMARK,    /* body: event time, as an integer */
+    MW_MSG_FLUSH,        /* all input has ended; target 1: so do the windows */
+    MW_MSG_STOP,         /* everything closes */
+    MW_MSG_FULL,         /* target: 1, some sink is full; 0, none is any more */
+    MW_MSG_READY,        /* to control: a shard is open; body: NULL or an mw_error */
     MW_MSG_OPENED,    /* to control: the same of a version; body: NULL or an mw_error to be freed */
     MW_MSG_SWAPPED,   /* to control: a shard works by the new version; body: it */
     MW_MSG_RETIRED,   /* to control: a shard is done with the version that is body */
@@ -79,6 +82,7 @@ enum mw_message_kind {
     MW_MSG_CUT_OVER,  /* to control: all before a cut has been decided */
     MW_MSG_CUT_PASSED, /* to control: body, a shard, works on behind the cut */
     MW_MSG_CUT_TAKEN,  /* to control: a shard's part of the checkpoint is taken, and safe */
+    MW_MSG_COMMITTED,  /* to control: what MW_MSG_COMMIT asked for is done */
     MW_MSG_IMPORTED,   /* to control: it has taken its part of the import that is body */
     MW_MSG_CLOSED,     /* to control: a source host was closed */
     MW_MSG_ENDED,      /* to control: body, a source host, has read all it will */
@@ -117,6 +121,9 @@ typedef struct mw_progress {
     const mw_source_host *home;
     mw_partition *partition; /* NULL: it is a source without positions */
 } mw_progress;
+
+/* How a checkpoint gets to the disk: at once, or in two steps (commit.c). */
+enum mw_write_step { MW_WRITE_ALL, MW_WRITE_PREPARED, MW_WRITE_PROMOTED };
 
 /* A partition that is not idle as a cut is marked. */
 typedef struct mw_marked {
@@ -188,6 +195,9 @@ typedef struct mw_sink_order {
     mw_sequencer sequence;
 } mw_sink_order;
 
+/* Exactly once: how far a sink is with a checkpoint (seal.c). */
+enum mw_seal { MW_SEAL_NONE, MW_SEALING, MW_SEAL_PREPARES, MW_SEALED };
+
 enum mw_sink_phase {
     MW_SINK_OPEN,
     MW_SINK_LEAVING, /* it delivers what it has, and is closed then */
@@ -207,7 +217,9 @@ struct mw_sink_host {
     int64_t deadline_ns; /* of leaving; steady */
     uint64_t closed_ms;
     mw_list_item *oldest, *newest; /* handed to the kind, or kept, and not answered */
-    int released;                  /* no list can come any more */
+    enum mw_seal seal;
+    mw_list_item *behind, *behind_last; /* while it seals: what is of after the cut */
+    int released;                       /* no list can come any more */
     int open, full, dirty, failing;
     int selects; /* `only` or `without` are given */
     size_t queued, queue_max;
@@ -332,6 +344,17 @@ struct mw_shard {
     int cut_checkpoint, cut_unsafe, taking;
     mw_snapshot *snapshots;
     int64_t cut_reached; /* where its watermark was at the cut */
+    struct {
+        unsigned number;  /* of the checkpoint; 0: none is under way */
+        unsigned came[2]; /* shards whose seals have come */
+        int closed;       /* its sinks but that of the dead letters have no more of before */
+        mw_record *rows;  /* for the checkpoint, and behind it control's */
+        size_t count, room;
+        mw_buffer record; /* of a kind with transactions */
+        mw_sink_host *commits;
+        mw_offsets *offsets;
+    } seal; /* exactly once (seal.c) */
+    void *sink_shared;
     mw_marked *at_mark;
     uint32_t at_mark_count, at_mark_room;
     uint64_t published_ms;
@@ -379,7 +402,16 @@ struct mw_flow {
         mw_snapshot *snapshots; /* that are being written */
         mw_record *rows;
         size_t row_count;
+        /* exactly once (commit.c) */
+        mw_buffer record;
+        mw_sink_host *commits; /* NULL: nothing is to be committed */
+        mw_offsets *offsets;
+        uint64_t numbered; /* of the last checkpoint, for good */
+        enum mw_write_step step;
+        int ends;      /* everything has come to its end */
+        unsigned last; /* the cut whose checkpoint is the last of the run; 0: not yet */
     } cut;
+    uint64_t state; /* a number that is the state folder's for good */
     struct {
         mw_wish *wishes;
         mw_import *imports;
@@ -524,6 +556,8 @@ void mw_sink_host_expect(mw_sink_host *h, const mw_source_host *source, uint64_t
 void mw_sink_host_forget(mw_sink_host *h, const mw_version *v, const mw_version *other);
 void mw_sink_host_take(mw_sink_host *h, mw_list_item *item);
 void mw_sink_host_flush(mw_sink_host *h);
+/* Exactly once: it has nothing of before the checkpoint's cut any more. */
+void mw_sink_host_prepare(mw_sink_host *h, unsigned number);
 /* It is not declared any more, or otherwise: it delivers what it has, and closes. */
 void mw_sink_host_leave(mw_sink_host *h, int64_t most_ns);
 /* Whether it has left; closes it when it is empty or out of time. Once in a while. */

@@ -305,6 +305,8 @@ void mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t 
     read_probation(g, mw_json_field(all, "flow"));
     mw_value checkpoint = mw_json_field(mw_json_field(all, "flow"), "checkpoint");
     g->checkpoint_ns = checkpoint.kind == MW_NUMBER ? (int64_t)checkpoint.number : 1000000000;
+    const char *delivery = text(g, mw_json_field(mw_json_field(all, "flow"), "delivery"));
+    g->exactly_once = delivery && strcmp(delivery, "exactly-once") == 0;
     g->channel_names = texts(g, mw_json_field(all, "channels"), "name", &g->channel_count);
     g->test_count = (uint32_t)mw_json_field(all, "tests").number;
     read_chains(g, mw_json_field(all, "chains"));

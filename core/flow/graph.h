@@ -79,6 +79,7 @@ typedef struct mw_graph {
     const char **rule_names;
     mw_trial *trials;      /* by rule */
     int64_t checkpoint_ns; /* between two checkpoints of what is kept */
+    int exactly_once;
     mw_probation probation;
     const char **channel_names;
     mw_kept_declared *keeps;

@@ -76,5 +76,27 @@ void mw_cut_retry(mw_flow *f);
 int mw_cut_message(mw_flow *f, mw_message m);
 void mw_cut_restore(mw_flow *f);
 mw_status mw_cut_finish(mw_flow *f, mw_error *error);
+/* Everything has come to its end. Whether the run may end; if not, it is told to when it may. */
+int mw_cut_is_last(mw_flow *f);
+
+/* seal.c: exactly once, a shard's side, */
+void mw_seal_mark(mw_shard *s, unsigned cut);
+void mw_seal_send(mw_shard *s); /* at the cut */
+void mw_seal_came(mw_shard *s, uint32_t which);
+void mw_seal_look(mw_shard *s); /* after each round, while one is under way */
+int mw_seal_is_done(const mw_shard *s);
+void mw_seal_end(mw_shard *s);
+void mw_seal_free(mw_shard *s);
+/* and commit.c, control's: takes what shards have for the checkpoint; 0: nothing. */
+int mw_commit_gather(mw_flow *f);
+void mw_commit_number(mw_flow *f); /* the checkpoint gets its number */
+void mw_commit_ask(mw_flow *f);
+void mw_commit_do(mw_sink_host *h);
+void mw_commit_over(mw_flow *f);
+void mw_commit_tell(mw_offsets *o, int told);
+void mw_commit_free(mw_flow *f);
+void mw_offsets_free(mw_offsets *o);
+/* Before anything is open: a checkpoint that was prepared counts, or does not. */
+mw_status mw_commit_recover(mw_flow *f, mw_error *error);
 
 #endif

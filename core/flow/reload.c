@@ -2,6 +2,7 @@
 #include "flow/reload.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "flow/guarantee.h"
 #include "flow/harness.h"
 
 #include <pwd.h>
@@ -164,7 +165,9 @@ static void load(uv_work_t *work)
     mw_status status = mw_version_load(&r->next, f, r->files, &r->error);
     if (status != MW_OK) return;
     r->unchanged = strcmp(r->next->graph.version, f->version->graph.version) == 0;
-    if (!r->unchanged) status = run_fixtures(r, &r->error);
+    if (!r->unchanged)
+        status = mw_guarantee_can_become(&f->version->graph, &r->next->graph, &r->error);
+    if (status == MW_OK && !r->unchanged) status = run_fixtures(r, &r->error);
     for (unsigned i = 0; i < f->shards && status == MW_OK && !r->unchanged; i++)
         status = mw_rules_open(&r->next->rules[i], r->next, f->options.path, f->kinds_json.bytes,
                                &r->error);

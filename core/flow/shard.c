@@ -190,6 +190,12 @@ static void on_order(mw_shard *s, mw_message m)
     case MW_MSG_CUT_NOW:
         mw_cut_now(s);
         break;
+    case MW_MSG_COMMIT:
+        mw_commit_do(m.body);
+        break;
+    case MW_MSG_CHECKPOINTED:
+        mw_commit_tell(m.body, (int)m.target);
+        break;
     case MW_MSG_WRITTEN:
         mw_cut_written(s, m.target);
         break;
@@ -251,6 +257,9 @@ static void on_message(void *self, mw_message m)
         mw_sink_host_take(item->to, item);
         break;
     }
+    case MW_MSG_SEAL:
+        mw_seal_came(s, m.target);
+        break;
     case MW_MSG_CALL:
         mw_park_called(s, m.body);
         break;
@@ -328,6 +337,7 @@ void mw_shard_free(mw_shard *s)
 {
     free_hosts(s);
     mw_keeping_free(s);
+    mw_seal_free(s);
     for (mw_parked *p = s->answered, *next; p; p = next) next = p->next, mw_parked_free(p);
     free(s->progress);
     free(s->at_mark);

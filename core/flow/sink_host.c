@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "flow/flow_private.h"
+#include "flow/guarantee.h"
 
 #include <stdlib.h>
 
@@ -25,6 +26,8 @@ mw_status mw_sink_host_open(mw_sink_host *h, mw_error *error)
                         .config = d->config,
                         .format = d->format,
                         .flow = g->name,
+                        .exactly_once = mw_guarantee_is_once(g, d),
+                        .state = h->shard->flow->state,
                         .takes_over = h->awaits != NULL,
                         .loop = &h->shard->loop};
     h->queue_max = (size_t)mw_config_int(d->config, "queue", 16 << 20);
@@ -99,6 +102,33 @@ static void write_off(mw_sink_host *h, mw_list_item *item)
     release_item(h, item);
 }
 
+static void keep_behind(mw_sink_host *h, mw_list_item *item)
+{
+    item->after = NULL;
+    if (h->behind_last) h->behind_last->after = item;
+    else
+        h->behind = item;
+    h->behind_last = item;
+    h->queued += item->list.bytes;
+    if (h->queued > h->queue_max) set_full(h, 1);
+}
+
+void mw_sink_host_prepare(mw_sink_host *h, unsigned number)
+{
+    h->seal = MW_SEAL_PREPARES;
+    if (h->sink.exactly_once && h->sink.kind->prepare) h->sink.kind->prepare(&h->sink, number);
+    else
+        mw_sink_prepared(&h->sink, NULL, 0);
+    mw_list_item *item = h->behind;
+    h->behind = h->behind_last = NULL;
+    for (mw_list_item *next; item; item = next) {
+        next = item->after;
+        h->queued -= item->list.bytes;
+        link_item(h, item);
+        write_item(h, item);
+    }
+}
+
 static void hand_over(mw_sink_host *h, mw_list_item *item)
 {
     while (h->phase == MW_SINK_CLOSED && h->heir) h = h->heir;
@@ -106,6 +136,8 @@ static void hand_over(mw_sink_host *h, mw_list_item *item)
         release_item(h, item);
     } else if (h->phase == MW_SINK_CLOSED) {
         write_off(h, item);
+    } else if (h->seal == MW_SEALING && item->list.batch->cut >= h->shard->seal.number) {
+        keep_behind(h, item);
     } else {
         link_item(h, item);
         if (!h->awaits) write_item(h, item);

@@ -10,20 +10,40 @@ static mw_sink_host *host_of(mw_sink *k)
     return (mw_sink_host *)k;
 }
 
+/* Which of those it is that the rule has sent of the event to this sink. */
+static unsigned place_of(const mw_list *l, const mw_piece *p)
+{
+    unsigned place = 0;
+    for (const mw_piece *other = p; other-- > l->pieces && other->event == p->event;)
+        place += other->rule == p->rule;
+    return place;
+}
+
+/* Several events may have one position (a message with many lines): the how-manieth it is. */
+static unsigned among_its_position(const mw_batch *b, uint32_t event, uint64_t position)
+{
+    unsigned n = 0;
+    while (b->position_of && event > n && mw_delivery_position(b, event - n - 1) == position) n++;
+    return n;
+}
+
+/* By where the event is, not by its batch: a batch may begin elsewhere after a restart. */
 void mw_sink_identify(mw_sink *k, const mw_list *l, const mw_piece *p, char *to, size_t room)
 {
     mw_flow *f = host_of(k)->shard->flow;
     const mw_batch *b = l->batch;
     const mw_source_host *home = b->owner;
     const mw_partition *partition = b->partition;
-    uint64_t place = (uint64_t)(p - l->pieces);
-    if (partition)
-        snprintf(to, room, "%s/%s/%s/%llu/%u/%llu", k->flow, k->name, partition->key,
-                 (unsigned long long)b->position, p->event, (unsigned long long)place);
-    else /* what cannot be read again is told apart by when the router was started */
+    if (partition) {
+        uint64_t position = mw_delivery_position(b, p->event);
+        snprintf(to, room, "%s/%s/%s/%llu/%u/%u/%u", k->flow, k->name, partition->key,
+                 (unsigned long long)position, among_its_position(b, p->event, position), p->rule,
+                 place_of(l, p));
+    } else { /* what cannot be read again is told apart by when the router was started */
         snprintf(to, room, "%s/%s/%s/%llx/%llu/%llu", k->flow, k->name, home->source.name,
                  (unsigned long long)f->started_wall_ns, (unsigned long long)l->sequence,
-                 (unsigned long long)place);
+                 (unsigned long long)(p - l->pieces));
+    }
 }
 
 /* ---- what is written ---- */
@@ -119,6 +139,53 @@ int mw_sink_recall(mw_sink *k, const char *key, uint64_t *value)
     mw_buffer_close(&full);
     mw_buffer_close(&found);
     return known;
+}
+
+mw_status mw_sink_keep_now(mw_sink *k, const char *key, const void *value, size_t len,
+                           mw_error *error)
+{
+    mw_store *store = host_of(k)->shard->flow->store;
+    mw_buffer full = {0};
+    if (!store) return MW_OK;
+    record_key(k, key, &full);
+    mw_store_writer *w = mw_store_begin(store);
+    if (value) mw_store_add(w, full.bytes, full.len, value, len);
+    else
+        mw_store_remove(w, full.bytes, full.len);
+    mw_status status = mw_store_end(w, error);
+    mw_buffer_close(&full);
+    return status;
+}
+
+typedef struct kept_rows {
+    size_t head;
+    void (*each)(void *self, const char *key, const char *value, size_t len);
+    void *self;
+} kept_rows;
+
+static int show_row(void *self, const char *key, size_t key_len, const char *value, size_t len)
+{
+    const kept_rows *r = self;
+    mw_buffer plain = {0};
+    mw_buffer_append(&plain, key + r->head, key_len - r->head);
+    mw_buffer_append(&plain, "", 1);
+    r->each(r->self, plain.bytes, value, len);
+    mw_buffer_close(&plain);
+    return 1;
+}
+
+void mw_sink_kept(mw_sink *k, const char *prefix,
+                  void (*each)(void *self, const char *key, const char *value, size_t len),
+                  void *self)
+{
+    mw_store *store = host_of(k)->shard->flow->store;
+    mw_buffer full = {0};
+    if (!store) return;
+    record_key(k, "", &full);
+    kept_rows r = {.head = full.len, .each = each, .self = self};
+    mw_buffer_text(&full, prefix);
+    mw_store_each(store, full.bytes, full.len, show_row, &r);
+    mw_buffer_close(&full);
 }
 
 mw_status mw_sink_remember(mw_sink *k, const char *key, uint64_t value)

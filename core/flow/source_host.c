@@ -56,6 +56,7 @@ mw_status mw_source_host_open(mw_source_host *h, mw_error *error)
                             .shard = h->shard->index,
                             .shards = f->shards,
                             .inherited = -1,
+                            .exactly_once = h->origin->graph.exactly_once,
                             .batch_bytes = h->origin->graph.store_count ? WAITING_BATCH : 0,
                             .once = f->options.once};
     h->in_flight_max = (size_t)mw_config_int(d->config, "in_flight", 8 << 20);
@@ -266,6 +267,11 @@ void mw_source_failed(mw_source *s, const char *why)
     mw_log(MW_ERROR, s->name, "%s", why);
     mw_shard_report(h->shard, MW_MSG_FAILED, 0, NULL);
     mw_source_finished(s);
+}
+
+void mw_source_wants_checkpoint(mw_source *s)
+{
+    atomic_store(&host_of(s)->shard->flow->cut.wanted, 1);
 }
 
 void mw_source_dropped(mw_source *s, uint64_t events)

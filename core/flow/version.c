@@ -1,5 +1,6 @@
 /* version.c: the versions of a flow: loaded, given their places, counted, freed. */
 #include "flow/flow_private.h"
+#include "flow/guarantee.h"
 #include "flow/replay.h"
 
 #include <stdlib.h>
@@ -21,6 +22,8 @@ mw_status mw_graph_load(mw_graph *g, const char *path, const mw_kinds *kinds,
     if (status == MW_OK) {
         mw_graph_read(g, kinds, json, len, path, state_folder);
         mw_files_version(files, g->version, sizeof g->version);
+        status = mw_guarantee_check(g, error);
+        if (status != MW_OK) mw_graph_close(g);
     }
     mw_lua_free(l);
     mw_view_close(&view);
@@ -145,7 +148,8 @@ static void place_sink(mw_version *v, mw_flow *f, mw_version *old, uint32_t i)
     }
     mw_sink_host *h = calloc(1, sizeof *h);
     mw_assert(h != NULL);
-    h->shard = known ? old->sinks[j]->shard : &f->shard[i % f->shards];
+    unsigned home = d->sink_kind->commit ? 0 : i % f->shards; /* transactions are of one shard */
+    h->shard = known ? old->sinks[j]->shard : &f->shard[home];
     h->version = h->origin = v;
     h->index = i;
     h->awaits = known ? old->sinks[j] : NULL;

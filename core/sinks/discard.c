@@ -23,6 +23,7 @@ static void close_discard(mw_sink *k)
 
 const mw_sink_kind mw_sink_discard = {
     .name = "discard",
+    .grade = MW_SINK_ONCE,
     .options = options,
     .open = open_discard,
     .write = write_list,

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "event/template.h"
+#include "sinks/file_marks.h"
 #include "sinks/file_output.h"
 
 #include <errno.h>
@@ -54,6 +55,8 @@ typedef struct files {
     size_t sync_count;
     mw_list *syncing;
     int sync_running, sync_failed, closing, handles;
+    enum { PREPARE_NONE, PREPARE_WAITS, PREPARE_SYNCS } prepares;
+    mw_output *left; /* closed, and not of a checkpoint yet */
 } files;
 
 /* ---- which file ---- */
@@ -79,6 +82,23 @@ static mw_output *output_of(files *f, const mw_piece *p, mw_error *error)
     return o;
 }
 
+static int syncs(const files *f)
+{
+    return f->sync_always || f->sync_every_ns || f->sink->exactly_once;
+}
+
+/* A mark is kept until the checkpoint. */
+static void leave(files *f, mw_output *o)
+{
+    if (f->sink->exactly_once && o->marked != o->size) {
+        close(o->fd);
+        o->next = f->left;
+        f->left = o;
+    } else {
+        mw_output_close(o);
+    }
+}
+
 /* The least recently used ones that have nothing to write are closed when too many are open. */
 static void close_some(files *f)
 {
@@ -90,8 +110,8 @@ static void close_some(files *f)
             continue;
         }
         *at = o->next;
-        if (o->unsynced && (f->sync_always || f->sync_every_ns)) fdatasync(o->fd);
-        mw_output_close(o);
+        if (o->unsynced && syncs(f)) fdatasync(o->fd);
+        leave(f, o);
         f->open--;
     }
 }
@@ -206,6 +226,12 @@ static void sync_thread(uv_work_t *work)
 
 static void finish_close(files *f);
 
+static void sync_for_checkpoint(files *f)
+{
+    f->prepares = PREPARE_SYNCS;
+    start_sync(f);
+}
+
 static void on_synced(uv_work_t *work, int status)
 {
     files *f = work->data;
@@ -214,7 +240,9 @@ static void on_synced(uv_work_t *work, int status)
     f->sync_running = 0;
     mw_list *lists = f->syncing;
     f->syncing = NULL;
-    if (f->sync_failed)
+    if (f->sync_failed && f->sink->exactly_once && !f->closing)
+        mw_sink_failed(f->sink, "the disk would not sync: the checkpoint cannot be made");
+    else if (f->sync_failed)
         mw_log(MW_ERROR, f->sink->name,
                "the disk would not sync; its files may be incomplete after a loss of power");
     f->sync_failed = 0;
@@ -223,7 +251,13 @@ static void on_synced(uv_work_t *work, int status)
         return;
     }
     answer(f, lists);
-    if (f->unsynced) start_sync(f);
+    if (f->prepares == PREPARE_SYNCS) {
+        f->prepares = PREPARE_NONE;
+        mw_sink_prepared(f->sink, NULL, 0);
+    }
+    if (f->prepares == PREPARE_WAITS) sync_for_checkpoint(f);
+    else if (f->unsynced)
+        start_sync(f);
 }
 
 /* Descriptors are duplicated: a file may be closed or rotated meanwhile. */
@@ -246,6 +280,24 @@ static void start_sync(files *f)
     f->unsynced_end = &f->unsynced;
     f->sync_running = 1;
     uv_queue_work(f->sink->loop, &f->sync_work, sync_thread, on_synced);
+}
+
+/* What is written up to here is of the checkpoint, and has to be on the disk before it counts. */
+static void prepare(mw_sink *k, uint64_t number)
+{
+    files *f = k->self;
+    (void)number;
+    for (mw_output *o = f->left, *next; o; o = next) {
+        next = o->next;
+        mw_output_mark(o, &f->rotation);
+        o->fd = -1;
+        mw_output_close(o);
+    }
+    f->left = NULL;
+    for (mw_output *o = f->outputs; o; o = o->next) mw_output_mark(o, &f->rotation);
+    if (f->sync_running) f->prepares = PREPARE_WAITS;
+    else
+        sync_for_checkpoint(f);
 }
 
 /* Rotation by age of files that nothing is written to, and syncs by the clock. */
@@ -298,6 +350,7 @@ static mw_status open_files(mw_sink *k, mw_error *error)
                                 .age_ns = mw_config_int(k->config, "rotate.age", 0),
                                 .keep = mw_config_int(k->config, "rotate.keep", -1)};
     mw_status status = read_sync(f, error);
+    if (status == MW_OK) status = mw_file_marks_restore(k, error);
     if (status == MW_OK)
         status = mw_template_new(&f->path, mw_config_text(k->config, "path", ""), error);
     if (status == MW_OK && !(f->has_fields = mw_template_has_fields(f->path))) {
@@ -326,6 +379,7 @@ static void on_closed(uv_handle_t *handle)
     files *f = handle->data;
     if (--f->handles) return;
     for (mw_output *o = f->outputs, *next; o; o = next) next = o->next, mw_output_close(o);
+    for (mw_output *o = f->left, *next; o; o = next) next = o->next, o->fd = -1, mw_output_close(o);
     mw_template_free(f->path);
     mw_buffer_close(&f->name);
     free(f);
@@ -334,7 +388,7 @@ static void on_closed(uv_handle_t *handle)
 static void finish_close(files *f)
 {
     for (mw_output *o = f->outputs; o; o = o->next)
-        if (o->unsynced && o->fd >= 0 && (f->sync_always || f->sync_every_ns)) fdatasync(o->fd);
+        if (o->unsynced && o->fd >= 0 && syncs(f)) fdatasync(o->fd);
     f->handles = 2;
     uv_close((uv_handle_t *)&f->retry, on_closed);
     uv_close((uv_handle_t *)&f->tick, on_closed);
@@ -349,9 +403,11 @@ static void close_files(mw_sink *k)
 
 const mw_sink_kind mw_sink_file = {
     .name = "file",
+    .grade = MW_SINK_ONCE,
     .options = options,
     .open = open_files,
     .write = write_list,
     .flush = flush,
+    .prepare = prepare,
     .close = close_files,
 };

@@ -2,6 +2,7 @@
 #include "sinks/file_output.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sinks/file_marks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,6 +59,37 @@ static void mend(mw_output *o)
     }
 }
 
+static mw_file_mark mark_of(const mw_output *o)
+{
+    return (mw_file_mark){.device = o->device, .inode = o->inode, .length = o->size};
+}
+
+/* The name of a new file has to be on the disk before what is in it counts. */
+static void sync_folder(const char *path)
+{
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    int fd = open(folder[0] ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+static mw_status begin_marks(mw_output *o, int is_file, mw_error *error)
+{
+    if (!is_file)
+        return mw_fail(error, MW_CONFIG,
+                       "'%s' is not a plain file, and cannot be written to exactly once", o->path);
+    sync_folder(o->path);
+    o->marked = o->size;
+    if (o->rotations || mw_file_marks_has(o->sink, o->path)) return MW_OK;
+    mend(o);
+    o->marked = o->size;
+    const mw_file_mark m = mark_of(o);
+    return mw_file_marks_begin(o->sink, o->path, &m, error);
+}
+
 static mw_status reopen(mw_output *o, mw_error *error)
 {
     struct stat st;
@@ -69,8 +101,11 @@ static mw_status reopen(mw_output *o, mw_error *error)
     if (o->fd < 0 && errno == EACCES) o->fd = open(o->path, O_WRONLY | O_APPEND | O_CLOEXEC);
     if (o->fd < 0)
         return mw_fail(error, MW_IO, "cannot open '%s' for writing: %s", o->path, strerror(errno));
-    o->size = fstat(o->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+    int known = fstat(o->fd, &st) == 0;
+    o->size = known ? (uint64_t)st.st_size : 0;
+    o->device = known ? (uint64_t)st.st_dev : 0, o->inode = known ? (uint64_t)st.st_ino : 0;
     o->opened_ns = o->used_ns = mw_clock_steady_ns();
+    if (o->sink->exactly_once) return begin_marks(o, known && S_ISREG(st.st_mode), error);
     if (!o->sink->takes_over) mend(o); /* else the one before writes to it still, and mends it */
     return MW_OK;
 }
@@ -140,10 +175,32 @@ mw_status mw_output_write(mw_output *o, mw_error *error)
     return MW_IO;
 }
 
-static void shift_names(const mw_output *o, const mw_rotation *r)
+/* What a restart needs to go back to the last checkpoint stays. */
+static void remove_old(const mw_output *o, const mw_rotation *r)
+{
+    char path[4200];
+    int most = r->keep > o->rotations ? (int)r->keep : o->rotations;
+    if (r->keep < 0) return;
+    do snprintf(path, sizeof path, "%s.%d", o->path, ++most);
+    while (unlink(path) == 0);
+}
+
+void mw_output_mark(mw_output *o, const mw_rotation *r)
+{
+    if (o->fd < 0) return; /* it has just been rotated: the next time */
+    const mw_file_mark m = mark_of(o);
+    if (o->rotations || o->marked != o->size) mw_file_marks_keep(o->sink, o->path, &m);
+    if (o->rotations) remove_old(o, r);
+    o->marked = o->size, o->rotations = 0;
+}
+
+static void shift_names(const mw_output *o, const mw_rotation *given)
 {
     char from[4200], to[4200];
+    mw_rotation kept = *given;
+    const mw_rotation *r = &kept;
     int last = 0;
+    if (o->sink->exactly_once) kept.keep = -1; /* see remove_old */
     struct stat st;
     do snprintf(from, sizeof from, "%s.%d", o->path, ++last);
     while (stat(from, &st) == 0);
@@ -169,5 +226,6 @@ mw_status mw_output_rotate(mw_output *o, const mw_rotation *r, int64_t now_ns, m
     close(o->fd);
     o->fd = -1;
     shift_names(o, r);
+    o->rotations++;
     return reopen(o, error);
 }

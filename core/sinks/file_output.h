@@ -28,6 +28,10 @@ typedef struct mw_output {
     int64_t used_ns;
     mw_buffer pending;
     int unsynced;
+    uint64_t device, inode;
+    /* exactly once (file_marks.h) */
+    uint64_t marked; /* size that the last checkpoint has */
+    int rotations;   /* since */
 } mw_output;
 
 /* Opens for appending; makes the folders that are missing, and mends the end. */
@@ -35,6 +39,9 @@ mw_status mw_output_open(mw_output **o, mw_sink *k, const char *path, mw_error *
 void mw_output_close(mw_output *o);
 /* Writes what is pending. MW_IO: some is left, see `error`. */
 mw_status mw_output_write(mw_output *o, mw_error *error);
+/* Exactly once, with the checkpoint that is being prepared: how long it is now. Rotated files that
+ * are too many go when the checkpoint before does not need them. */
+void mw_output_mark(mw_output *o, const mw_rotation *r);
 /* Renames PATH to PATH.1 (PATH.1 to PATH.2, …) and begins PATH anew, when a limit is met. */
 mw_status mw_output_rotate(mw_output *o, const mw_rotation *r, int64_t now_ns, mw_error *error);
 

@@ -354,6 +354,7 @@ static void close_http(mw_sink *k)
 
 const mw_sink_kind mw_sink_http = {
     .name = "http",
+    .grade = MW_SINK_KEYED,
     .options = options,
     .open = open_http,
     .write = write_list,

@@ -408,6 +408,7 @@ static void close_kafka(mw_sink *sink)
 
 const mw_sink_kind mw_sink_kafka = {
     .name = "kafka",
+    .grade = MW_SINK_ONCE,
     .options = options,
     .open = open_kafka,
     .write = write_list,

@@ -284,6 +284,7 @@ static void close_files(mw_source *s)
 
 const mw_source_kind mw_source_file = {
     .name = "file",
+    .grade = MW_SOURCE_REPLAYS,
     .options = options,
     .spread = 1,
     .open = open_files,

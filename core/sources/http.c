@@ -371,6 +371,7 @@ static void close_http(mw_source *s)
 const mw_source_kind mw_source_http = {
     .name = "http",
     .options = options,
+    .grade = MW_SOURCE_ANSWERS,
     .every_shard = 1,
     .endless = 1,
     .format = "json",

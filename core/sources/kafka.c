@@ -462,6 +462,7 @@ static void close_kafka(mw_source *s)
 
 const mw_source_kind mw_source_kafka = {
     .name = "kafka",
+    .grade = MW_SOURCE_REPLAYS,
     .options = options,
     .spread = 1,
     .open = open_kafka,

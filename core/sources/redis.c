@@ -124,6 +124,7 @@ static void close_redis(mw_source *s)
 
 const mw_source_kind mw_source_redis = {
     .name = "redis",
+    .grade = MW_SOURCE_ANSWERS,
     .options = options,
     .open = open_redis,
     .start = start,

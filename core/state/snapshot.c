@@ -183,18 +183,28 @@ static void drop_old(mw_store_writer *w, const mw_snapshot *s)
     mw_buffer_close(&key);
 }
 
-mw_status mw_snapshot_write(mw_store *store, const mw_snapshot *list, const mw_record *rows,
-                            size_t count, mw_error *error)
+void mw_snapshot_add(mw_store_writer *w, const mw_snapshot *list, const mw_record *rows,
+                     size_t count)
 {
-    mw_store_writer *w = mw_store_begin(store);
     for (const mw_snapshot *s = list; s; s = s->next)
         if (s->renews || is_first(list, s)) drop_old(w, s);
     for (const mw_snapshot *s = list; s; s = s->next) {
         write_heads(w, s);
         if (is_first(list, s)) write_entries(w, list, s->name);
     }
-    for (size_t i = 0; i < count; i++)
-        mw_store_add(w, rows[i].key, strlen(rows[i].key), rows[i].value, rows[i].len);
+    for (size_t i = 0; i < count; i++) {
+        const mw_record *r = &rows[i];
+        if (r->value) mw_store_add(w, r->key, strlen(r->key), r->value, r->len);
+        else
+            mw_store_remove(w, r->key, strlen(r->key));
+    }
+}
+
+mw_status mw_snapshot_write(mw_store *store, const mw_snapshot *list, const mw_record *rows,
+                            size_t count, mw_error *error)
+{
+    mw_store_writer *w = mw_store_begin(store);
+    mw_snapshot_add(w, list, rows, count);
     return mw_store_end(w, error);
 }
 

@@ -26,8 +26,11 @@ mw_snapshot *mw_snapshot_begin(mw_keeper *k, unsigned shard, int renews);
 int mw_snapshot_take(mw_snapshot *s, uint32_t most);
 void mw_snapshot_free(mw_snapshot *s);
 
-/* Writes a list of snapshots, older ones of a keeper before newer ones, and some rows more, in one
- * transaction. */
+/* Adds a list of snapshots, older ones of a keeper before newer ones, and some rows more (whose
+ * value is NULL: they go). */
+void mw_snapshot_add(mw_store_writer *w, const mw_snapshot *list, const mw_record *rows,
+                     size_t count);
+/* The same as one transaction. */
 mw_status mw_snapshot_write(mw_store *store, const mw_snapshot *list, const mw_record *rows,
                             size_t count, mw_error *error);
 

@@ -1,10 +1,8 @@
 /* store.c: see store.h. */
-#include "state/store.h"
+#include "state/store_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +12,6 @@
 
 enum { KEY_BYTES = 500, PATH_BYTES = 4096, READERS_MOST = 4096 };
 static const size_t map_bytes = (size_t)64 << 30, map_least = 256 << 20; /* addresses, not disk */
-
-struct mw_store {
-    MDB_env *env;
-    MDB_dbi db;
-    int lock_fd;
-    pthread_mutex_t lock;
-};
 
 static mw_status make_folders(const char *folder, mw_error *error)
 {
@@ -216,13 +207,6 @@ int mw_store_reader_seek(mw_store_reader *r, mw_buffer *key, size_t prefix, mw_b
     return found;
 }
 
-struct mw_store_writer {
-    mw_store *store;
-    MDB_txn *txn;
-    MDB_cursor *cursor; /* finds a key near the one before without a way from the root */
-    int rc;
-};
-
 mw_store_writer *mw_store_begin(mw_store *s)
 {
     mw_store_writer *w = calloc(1, sizeof *w);
@@ -240,13 +224,16 @@ void mw_store_add(mw_store_writer *w, const char *key, size_t key_len, const voi
                   size_t len)
 {
     MDB_val k = key_of(key, key_len), v = {.mv_size = len, .mv_data = (void *)value};
-    if (w->rc == 0) w->rc = mdb_cursor_put(w->cursor, &k, &v, 0);
+    if (w->aside) mw_store_record(w, MW_STORE_ADD, key, key_len, value, len);
+    else if (w->rc == 0)
+        w->rc = mdb_cursor_put(w->cursor, &k, &v, 0);
 }
 
 void mw_store_remove(mw_store_writer *w, const char *key, size_t key_len)
 {
     MDB_val k = key_of(key, key_len);
-    if (w->rc) return;
+    if (w->aside) mw_store_record(w, MW_STORE_REMOVE, key, key_len, NULL, 0);
+    if (w->rc || w->aside) return;
     w->rc = mdb_del(w->txn, w->store->db, &k, NULL);
     if (w->rc == MDB_NOTFOUND) w->rc = 0;
 }
@@ -255,7 +242,8 @@ void mw_store_drop(mw_store_writer *w, const char *prefix, size_t len)
 {
     MDB_cursor *cursor;
     MDB_val k = key_of(prefix, len), v;
-    if (w->rc) return;
+    if (w->aside) mw_store_record(w, MW_STORE_DROP, prefix, len, NULL, 0);
+    if (w->rc || w->aside) return;
     w->rc = mdb_cursor_open(w->txn, w->store->db, &cursor);
     if (w->rc) return;
     int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
@@ -269,6 +257,7 @@ void mw_store_drop(mw_store_writer *w, const char *prefix, size_t len)
 
 mw_status mw_store_end(mw_store_writer *w, mw_error *error)
 {
+    if (w->aside) mw_store_set_aside(w);
     int rc = w->rc;
     if (w->cursor) mdb_cursor_close(w->cursor);
     if (w->txn && rc) mdb_txn_abort(w->txn);

@@ -57,6 +57,15 @@ mw_status mw_store_end(mw_store_writer *w, mw_error *error);
 /* Ends it with nothing written. */
 void mw_store_abandon(mw_store_writer *w);
 
+/* Two steps: what is written by such a writer is kept aside, on disk, as checkpoint `number` that
+ * is prepared; it takes effect when it is promoted, or never. There is at most one. */
+mw_store_writer *mw_store_prepare(mw_store *s, uint64_t number, const char *record, size_t len);
+/* Whether there is one; appends its record. */
+int mw_store_prepared(mw_store *s, uint64_t *number, mw_buffer *record);
+/* Makes it count. MW_INVALID: it is damaged. */
+mw_status mw_store_promote(mw_store *s, mw_error *error);
+mw_status mw_store_discard(mw_store *s, mw_error *error);
+
 /* Writes the records in one transaction. */
 mw_status mw_store_put(mw_store *s, const mw_record *records, size_t count, mw_error *error);
 

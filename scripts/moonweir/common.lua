@@ -56,6 +56,12 @@ M.SINK_OPTIONS = {
     fallback = "16MiB",
     doc = "bytes that may wait before sources are paused",
   },
+  {
+    name = "delivery",
+    type = "text",
+    choices = "at-least-once",
+    doc = "in a flow that is exactly once: this sink need not be",
+  },
 }
 
 return M

@@ -265,7 +265,7 @@ function M.new(kinds, env, host)
         name = "delivery",
         type = "text",
         fallback = "at-least-once",
-        choices = "at-least-once",
+        choices = "at-least-once|exactly-once",
         doc = "the guarantee",
       },
       {

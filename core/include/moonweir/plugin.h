@@ -24,6 +24,23 @@
 typedef struct mw_source mw_source;
 typedef struct mw_partition mw_partition;
 
+/* Exactly once: how far a source had come at a checkpoint's mark, in words that a sink of its own
+ * world understands, so that both can be made known at once (Kafka: offsets in a transaction). The
+ * first member of the kind's own. */
+typedef struct mw_offsets {
+    struct mw_offsets *next;
+    const char *world; /* compared by address */
+    mw_source *source; /* the router's */
+    void (*free)(struct mw_offsets *o);
+} mw_offsets;
+
+/* What becomes of its events when the router dies before they are safe. */
+typedef enum mw_source_grade {
+    MW_SOURCE_FORGETS, /* they are lost: nobody knows that they were not delivered */
+    MW_SOURCE_ANSWERS, /* whoever sent them has had no answer, and may send them again */
+    MW_SOURCE_REPLAYS, /* it gives them again, from a position: a flow may be exactly once */
+} mw_source_grade;
+
 typedef struct mw_source_kind {
     const char *name;
     const mw_option *options; /* besides those that every source has */
@@ -33,6 +50,7 @@ typedef struct mw_source_kind {
                  * is put back in their order */
     const char *format; /* what `format` is when the flow does not say; NULL: "ndjson" */
     int passive;        /* the router's own: it counts for nothing, and ends when all others have */
+    mw_source_grade grade;
     mw_status (*open)(mw_source *s, mw_error *error);
     void (*start)(mw_source *s);
     /* Too much is in flight: read nothing more until resume. A batch that is already filled may
@@ -58,6 +76,12 @@ typedef struct mw_source_kind {
     /* A duplicate of the listening socket, for the instance that takes its place and listens at the
      * same address; -1 when there is none. May be NULL. */
     int (*hand_over)(mw_source *s);
+    /* Exactly once, at a checkpoint's mark: how far it has come, for others to know; NULL: nothing
+     * new. May be NULL. */
+    mw_offsets *(*offsets)(mw_source *s);
+    /* The checkpoint is made that these are of; `told`: a sink has made them known with it. May be
+     * NULL. */
+    void (*checkpointed)(mw_source *s, mw_offsets *o, int told);
     /* Frees self. No batch of it is in flight. libuv handles must be closed with uv_close; the loop
      * runs on until they are. */
     void (*close)(mw_source *s);
@@ -74,6 +98,7 @@ struct mw_source {
     int once;      /* end at the end of what is there now, as if nothing more would come */
     int inherited; /* in open: a listening socket from the instance before; -1: none. What open does
                     * not take over, by setting it to -1, is closed */
+    int exactly_once; /* the flow is */
     int wants_decision;
     size_t batch_bytes; /* what a batch should have at most, where the flow does not say; 0: no
                          * matter. Rows of a large one that all wait for answers fall out of the
@@ -106,6 +131,8 @@ void mw_partition_restart(mw_partition *p, uint64_t position);
  * behind them. */
 void mw_source_reject(mw_source *s, mw_partition *partition, mw_stream *stream, uint64_t position,
                       uint64_t end_position, const char *bytes, size_t len, const char *why);
+/* A checkpoint should be made now, before its time. */
+void mw_source_wants_checkpoint(mw_source *s);
 /* Nothing more will come: a finite source is at its end, or a drained one is empty. */
 void mw_source_finished(mw_source *s);
 /* The source cannot go on; the run fails. */
@@ -148,11 +175,27 @@ typedef struct mw_list {
     mw_piece pieces[];
 } mw_list;
 
+/* What a sink's events may come to after a crash. */
+typedef enum mw_sink_grade {
+    MW_SINK_REPEATS, /* some come again, and nothing tells that they do */
+    MW_SINK_KEYED,   /* some come again, each with the same identity: whoever gets them can tell */
+    MW_SINK_ONCE,    /* where the flow is exactly once, none does */
+} mw_sink_grade;
+
 typedef struct mw_sink_kind {
     const char *name;
     const mw_option *options;
     const char *format;
+    mw_sink_grade grade;
+    /* Exactly once, before anything is open: whether the checkpoint `number`, which was being
+     * committed with `record` (of mw_sink_prepared) when the router ended, has been. From then on
+     * it cannot be any more. Blocks for as long as that cannot be known. Control's thread. */
+    mw_status (*settle)(mw_sink *k, uint64_t number, const char *record, size_t len, int *committed,
+                        mw_error *error);
     mw_status (*open)(mw_sink *k, mw_error *error);
+    /* Exactly once: what two sinks write has to become visible at once; MW_CONFIG: it cannot be
+     * ("their brokers are not the same"). For kinds with `commit`. */
+    mw_status (*together)(mw_config *a, mw_config *b, mw_error *error);
     /* Takes the list; answers later (or at once) with mw_sink_done. Lists are answered in any
      * order. */
     void (*write)(mw_sink *k, mw_list *list);
@@ -160,6 +203,17 @@ typedef struct mw_sink_kind {
     void (*flush)(mw_sink *k);
     /* The flow ends: deliver what is waiting without regard to batching. May be NULL. */
     void (*drain)(mw_sink *k);
+    /* Exactly once, at a checkpoint: all lists of before have been answered, and those of after
+     * come next. The kind says by mw_sink_prepared, now or later, that what it has written up to
+     * here is safe, and how it is told apart from what comes (mw_sink_keep). NULL: what was
+     * answered is safe. */
+    void (*prepare)(mw_sink *k, uint64_t number);
+    /* Kinds with transactions, whose sinks all live on one shard: the checkpoint is on disk, to
+     * count when this has been carried out: all that these sinks wrote before it, and the offsets
+     * (NULL: none), become visible at once. Called for one of those sinks; says mw_sink_committed.
+     * It may not fail: where the outcome cannot be known the run has to end (mw_sink_failed), and
+     * the next asks `settle`. NULL: it has none. */
+    void (*commit)(mw_sink *k, uint64_t number, const mw_offsets *offsets);
     /* Frees self. Lists that were not answered are no business of it any more: they are not to be
      * answered now or later. */
     void (*close)(mw_sink *k);
@@ -171,6 +225,8 @@ struct mw_sink {
     mw_config *config;
     const mw_format *format;
     const char *flow; /* name of the flow */
+    int exactly_once; /* the flow is, and the sink does not say otherwise */
+    uint64_t state;   /* a number that is the state folder's for good */
     int takes_over;   /* in open: another instance is still delivering, perhaps to the same place */
     uv_loop_t *loop;
     void *self;
@@ -197,6 +253,20 @@ uint32_t mw_sink_render_some(mw_sink *k, const mw_list *list, uint32_t first, mw
 /* A text that is the same whenever the piece is sent, after a restart too where its source keeps
  * positions: flow, source, partition, position, and the piece's place. */
 void mw_sink_identify(mw_sink *k, const mw_list *list, const mw_piece *p, char *to, size_t room);
+/* See mw_sink_kind.prepare. `record`, where there is one, is for `commit`, or else for `settle`. */
+void mw_sink_prepared(mw_sink *k, const char *record, size_t len);
+void mw_sink_committed(mw_sink *k);
+/* A record that is kept with the checkpoint that is being prepared; NULL: it is removed. */
+void mw_sink_keep(mw_sink *k, const char *key, const void *value, size_t len);
+/* The same at once, whatever becomes of the checkpoint. */
+mw_status mw_sink_keep_now(mw_sink *k, const char *key, const void *value, size_t len,
+                           mw_error *error);
+/* Shows all records of the sink whose key begins so. In open. */
+void mw_sink_kept(mw_sink *k, const char *prefix,
+                  void (*each)(void *self, const char *key, const char *value, size_t len),
+                  void *self);
+/* What the sinks with transactions share; NULL at first. */
+void **mw_sink_shared(mw_sink *k);
 /* A small record that is kept across restarts, at once. Returns 0 and leaves *value when there is
  * none. */
 int mw_sink_recall(mw_sink *k, const char *key, uint64_t *value);
