@@ -26,7 +26,7 @@ local function fetch()
   s.write(home .. "/ready", "yes\n")
 end
 
-local function free_port()
+function M.free_port()
   local listening = assert(socket.bind("127.0.0.1", 0))
   local _, port = listening:getsockname()
   listening:close()
@@ -69,6 +69,18 @@ function Broker:produce(topic, lines, keys, ...)
   assert(code == 0, err)
 end
 
+--- Puts lines "key:value" into a topic in so many portions, one after the other, as a process of its own.
+function Broker:feed(topic, lines, portions)
+  local folder, script = s.folder(), { "set -e" }
+  local size = math.ceil(#lines / portions)
+  for i = 1, portions do
+    local path = folder .. "/" .. i
+    s.write(path, table.concat(lines, "\n", (i - 1) * size + 1, math.min(i * size, #lines)) .. "\n")
+    script[#script + 1] = ("kcat -b %s -P -t %s -X partitioner=murmur2_random -K: -l %s"):format(self.address, topic, path)
+  end
+  return s.start { "sh", "-c", table.concat(script, "\n") }
+end
+
 --- All messages of a topic, each as `format` says (kcat's), lines in the order of their partitions.
 function Broker:consume(topic, format, ...)
   local code, out, err =
@@ -87,11 +99,12 @@ function Broker:kill(signal)
   self.process:wait(30)
 end
 
---- A broker with `partitions` for each topic that is made by writing to it.
-function M.start(partitions)
+--- A broker with `partitions` for each topic that is made by writing to it. `advertised`: the port that clients are told, where a
+--- proxy stands before it.
+function M.start(partitions, advertised)
   fetch()
-  local folder, port, controller = s.folder(), free_port(), free_port()
-  local self = setmetatable({ address = "127.0.0.1:" .. port, config = folder .. "/server.properties" }, Broker)
+  local folder, port, controller = s.folder(), M.free_port(), M.free_port()
+  local self = setmetatable({ address = "127.0.0.1:" .. port, port = port, config = folder .. "/server.properties" }, Broker)
   s.write(
     self.config,
     ([[
@@ -113,7 +126,7 @@ group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=200
 message.max.bytes=1000000
-]]):format(controller, port, controller, port, folder, partitions or 4)
+]]):format(controller, port, controller, advertised or port, folder, partitions or 4)
   )
   local code, out, err =
     s.run(java("kafka.tools.StorageTool", "format", "-t", "bW9vbndlaXJicm9rZXIwMQ", "-c", self.config), nil, 60)

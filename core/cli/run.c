@@ -58,6 +58,7 @@ static int run_flow(void *arg)
     if (status != MW_OK) mw_command_complain(error.message);
     if (status != MW_CONFIG) summary(f, started_ns);
     mw_flow_free(f);
+    if (status == MW_AGAIN && r->options.watchdog) return MW_RUN_AGAIN;
     return status == MW_OK ? MW_EXIT_DONE : status == MW_CONFIG ? MW_EXIT_WRONG : MW_EXIT_FAILED;
 }
 

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORDS_A_ROUND = 4000, EARLY_NS = 10000000 /* clocks of timers are not that exact */ };
+enum { RECORDS_A_ROUND = 4000, EARLY_NS = 5000000 /* clocks of timers are not that exact */ };
 
 /* ---- a shard's side ---- */
 

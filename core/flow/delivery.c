@@ -22,6 +22,11 @@ void mw_delivery_release(mw_shard *s, mw_batch *b)
                      (mw_message){.kind = MW_MSG_DONE, .body = b});
 }
 
+void mw_delivery_drop(mw_batch *b)
+{
+    if (atomic_fetch_sub_explicit(&b->holds, 1, memory_order_acq_rel) == 1) mw_batch_free(b);
+}
+
 const char *mw_delivery_partition(const mw_batch *b)
 {
     const mw_partition *p = b->partition;

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHECKPOINT_MS = 100, PROGRESS_MS = 500 };
+enum { CHECKPOINT_MS = 100, CHECKPOINT_MS_LEAST = 10, PROGRESS_MS = 500 };
 
 /* ---- loading ---- */
 
@@ -61,6 +61,10 @@ void mw_flow_free(mw_flow *f)
     if (!f) return;
     for (mw_partition *p = f->partitions, *next; p; p = next) {
         next = p->next;
+        for (mw_batch *b = p->oldest, *after; b; b = after) { /* done, but not all before it */
+            after = b->after;
+            if (b->done) mw_batch_free(b);
+        }
         pthread_mutex_destroy(&p->lock);
         free(p->key);
         free(p);
@@ -154,10 +158,20 @@ static void on_hangup(uv_signal_t *handle, int number)
     mw_flow_reload(handle->data, "SIGHUP", NULL, NULL);
 }
 
+/* As often as the flow wants checkpoints, but at least now and then, for there is more to do. */
+static uint64_t look_every_ms(const mw_flow *f)
+{
+    int64_t ms = f->version->graph.checkpoint_ns / 1000000;
+    return ms < CHECKPOINT_MS_LEAST ? CHECKPOINT_MS_LEAST
+           : ms > CHECKPOINT_MS     ? CHECKPOINT_MS
+                                    : (uint64_t)ms;
+}
+
 static void on_checkpoint(uv_timer_t *timer)
 {
     mw_flow *f = timer->data;
     mw_error error;
+    uv_timer_set_repeat(timer, look_every_ms(f));
     if (mw_cut_is_used(f)) {
         mw_cut_retry(f);
         if (f->cut.ends) mw_cut_is_last(f);
@@ -192,7 +206,7 @@ static void on_ready(mw_flow *f, mw_shard *s, int bad)
         return;
     }
     f->phase = MW_RUNNING;
-    uv_timer_start(&f->checkpoint_timer, on_checkpoint, CHECKPOINT_MS, CHECKPOINT_MS);
+    uv_timer_start(&f->checkpoint_timer, on_checkpoint, look_every_ms(f), look_every_ms(f));
     if (f->options.progress)
         uv_timer_start(&f->progress_timer, on_progress, PROGRESS_MS, PROGRESS_MS);
     mw_flow_broadcast(f, MW_MSG_START, 0, NULL);
@@ -268,6 +282,7 @@ static void on_message(void *self, mw_message m)
     default:
         mw_assert(m.kind == MW_MSG_FAILED);
         f->failed = 1;
+        f->again |= m.target == 2;
         if (m.target) mw_flow_stop(f);
         else
             mw_flow_drain(f);
@@ -318,6 +333,7 @@ static mw_status finish(mw_flow *f, mw_error *error)
     mw_status status =
         mw_cut_is_used(f) && f->store ? mw_cut_finish(f, error) : mw_checkpoint_save(f, error);
     if (f->options.progress) fprintf(stderr, "\r\033[K");
+    if (f->again) return mw_fail(error, MW_AGAIN, "the run begins again from its last checkpoint");
     if (f->failed == 2) return mw_fail(error, MW_CONFIG, "the flow could not start");
     if (f->failed) return mw_fail(error, MW_IO, "the run failed");
     return status;

@@ -38,7 +38,8 @@ typedef struct mw_flow_options {
 mw_status mw_flow_load(mw_flow **flow, const mw_flow_options *options, const mw_kinds *kinds,
                        mw_error *error);
 const mw_graph *mw_flow_graph(const mw_flow *f);
-/* Runs it to its end. MW_OK: everything that came in was delivered, or is in the dead letters. */
+/* Runs it to its end. MW_OK: everything that came in was delivered, or is in the dead letters.
+ * MW_AGAIN: it has to be run anew, from its last checkpoint. */
 mw_status mw_flow_run(mw_flow *f, mw_error *error);
 void mw_flow_free(mw_flow *f);
 

@@ -87,8 +87,8 @@ enum mw_message_kind {
     MW_MSG_CLOSED,     /* to control: a source host was closed */
     MW_MSG_ENDED,      /* to control: body, a source host, has read all it will */
     MW_MSG_EMPTY,      /* to control: it has ended and nothing of it is in flight */
-    MW_MSG_FAILED,     /* to control: the run fails; target: 1, at once */
-    MW_MSG_FULLNESS,   /* to control: target as above, from one sink */
+    MW_MSG_FAILED,   /* to control: the run fails; target: 1, at once; 2: it is to be begun again */
+    MW_MSG_FULLNESS, /* to control: target as above, from one sink */
 };
 
 /* A part of a batch on its way through a stage of a chain. */
@@ -379,7 +379,7 @@ struct mw_flow {
     /* control */
     uv_loop_t *loop;
     unsigned waiting, full_sinks;
-    int failed, phase, drain_wanted, hurried, flushed;
+    int failed, again, phase, drain_wanted, hurried, flushed;
     uv_timer_t checkpoint_timer, progress_timer, drain_timer;
     uv_signal_t terminate, interrupt, hangup;
     int64_t started_ns; /* steady */
@@ -525,6 +525,8 @@ const mw_answer *mw_stores_cached(void *rules, uint32_t store, const char *key, 
 /* delivery.c: holds of batches, positions, checkpoints. */
 void mw_delivery_hold(mw_batch *b);
 void mw_delivery_release(mw_shard *s, mw_batch *b);
+/* The same when all threads have ended: there is nobody to return it to. */
+void mw_delivery_drop(mw_batch *b);
 /* The partition that the batch is of, by its source's name for it, or NULL; and where one of its
  * events begins there: events of one batch keep their distance. */
 const char *mw_delivery_partition(const mw_batch *b);

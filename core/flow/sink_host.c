@@ -276,8 +276,20 @@ void mw_sink_host_close(mw_sink_host *h)
     h->open = 0, h->dirty = 0;
 }
 
+/* The run ended with this undelivered. */
+static void free_items(mw_list_item *item)
+{
+    for (mw_list_item *next; item; item = next) {
+        next = item->after;
+        mw_delivery_drop(item->list.batch);
+        free(item);
+    }
+}
+
 void mw_sink_host_free(mw_sink_host *h)
 {
+    free_items(h->oldest);
+    free_items(h->behind);
     mw_template_free(h->template);
     mw_buffer_close(&h->scratch);
     free(h->orders);
@@ -324,6 +336,12 @@ void mw_sink_failed(mw_sink *k, const char *why)
 {
     mw_log(MW_ERROR, k->name, "%s", why);
     mw_shard_report(host_of(k)->shard, MW_MSG_FAILED, 1, NULL);
+}
+
+void mw_sink_restart(mw_sink *k, const char *why)
+{
+    mw_log(MW_ERROR, k->name, "%s; the run begins again from its last checkpoint", why);
+    mw_shard_report(host_of(k)->shard, MW_MSG_FAILED, 2, NULL);
 }
 
 void mw_sink_wrote(mw_sink *k, uint64_t bytes)

@@ -104,6 +104,16 @@ void mw_sink_render(mw_sink *k, const mw_list *l, const mw_piece *p, mw_buffer *
     }
 }
 
+const char *mw_sink_plain(mw_sink *k, const mw_list *l, const mw_piece *p, size_t *len)
+{
+    const mw_sink_host *h = host_of(k);
+    const char *raw = raw_of(k, l, p);
+    if (h->template || h->selects || !k->format->raw_is_line) return NULL;
+    if (!raw && strcmp(k->format->name, "ndjson") != 0) return NULL;
+    *len = raw ? p->raw_len : p->len;
+    return raw ? raw : p->text;
+}
+
 uint32_t mw_sink_render_some(mw_sink *k, const mw_list *l, uint32_t first, mw_buffer *out)
 {
     mw_sink_host *h = host_of(k);

@@ -105,16 +105,22 @@ int mw_supervise(int (*work)(void *arg), void *arg, mw_watchdog *watchdog, int64
             return 1;
         }
         int status = wait_for(child, &ending, &g);
-        if (WIFEXITED(status)) return WEXITSTATUS(status);
+        if (WIFEXITED(status) && WEXITSTATUS(status) != MW_RUN_AGAIN) return WEXITSTATUS(status);
         if (ending) return 1;
         if (mw_watchdog_buried(watchdog))
             mw_log(MW_ERROR, "supervisor",
                    "an event has brought the router down twice: it goes to the dead letters "
                    "without another try");
         if (mw_clock_steady_ns() - started_ns > young_ns) back_off_ms = BACK_OFF_MS;
-        mw_log(MW_ERROR, "supervisor",
-               "the router died of signal %d; it is started again from its checkpoint in %lld ms",
-               WTERMSIG(status), (long long)back_off_ms);
+        if (WIFEXITED(status))
+            mw_log(MW_WARN, "supervisor",
+                   "the router is started again from its checkpoint in %lld ms",
+                   (long long)back_off_ms);
+        else
+            mw_log(
+                MW_ERROR, "supervisor",
+                "the router died of signal %d; it is started again from its checkpoint in %lld ms",
+                WTERMSIG(status), (long long)back_off_ms);
         if (sleep_or_end(back_off_ms)) return 1;
         back_off_ms = back_off_ms * 2 < BACK_OFF_MS_MAX ? back_off_ms * 2 : BACK_OFF_MS_MAX;
     }

@@ -9,6 +9,8 @@
 
 #include "flow/watchdog.h"
 
+enum { MW_RUN_AGAIN = 75 }; /* what the work exits with to be started again */
+
 /* Calls `work` in a child and returns the exit code. Before any thread is started. `watchdog` may
  * be NULL; a shard that is not alive for `hung_ns` (0: any time) is a hang. */
 int mw_supervise(int (*work)(void *arg), void *arg, mw_watchdog *watchdog, int64_t hung_ns);

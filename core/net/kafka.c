@@ -2,6 +2,7 @@
 #include "net/kafka.h"
 #include "base/log.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -82,4 +83,57 @@ void mw_kafka_watch_close(mw_kafka_watch *w)
     rd_kafka_queue_io_event_enable(w->queue, -1, NULL, 0);
     uv_poll_stop(&w->poll);
     uv_close((uv_handle_t *)&w->poll, on_closed);
+}
+
+/* ---- groups ---- */
+
+const char mw_kafka_world_name[] = "kafka";
+
+struct mw_kafka_group {
+    pthread_mutex_t lock;
+    rd_kafka_t *consumer; /* NULL: closed */
+    int users;
+};
+
+mw_kafka_group *mw_kafka_group_new(rd_kafka_t *consumer)
+{
+    mw_kafka_group *g = calloc(1, sizeof *g);
+    mw_assert(g != NULL);
+    pthread_mutex_init(&g->lock, NULL);
+    g->consumer = consumer, g->users = 1;
+    return g;
+}
+
+mw_kafka_group *mw_kafka_group_hold(mw_kafka_group *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->users++;
+    pthread_mutex_unlock(&g->lock);
+    return g;
+}
+
+void mw_kafka_group_release(mw_kafka_group *g)
+{
+    pthread_mutex_lock(&g->lock);
+    int left = --g->users;
+    pthread_mutex_unlock(&g->lock);
+    if (left) return;
+    pthread_mutex_destroy(&g->lock);
+    free(g);
+}
+
+void mw_kafka_group_close(mw_kafka_group *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->consumer = NULL;
+    pthread_mutex_unlock(&g->lock);
+}
+
+rd_kafka_consumer_group_metadata_t *mw_kafka_group_metadata(mw_kafka_group *g)
+{
+    pthread_mutex_lock(&g->lock);
+    rd_kafka_consumer_group_metadata_t *m =
+        g->consumer ? rd_kafka_consumer_group_metadata(g->consumer) : NULL;
+    pthread_mutex_unlock(&g->lock);
+    return m;
 }

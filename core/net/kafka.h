@@ -26,4 +26,22 @@ void mw_kafka_watch_again(mw_kafka_watch *w);
 /* Frees itself when the loop has run. */
 void mw_kafka_watch_close(mw_kafka_watch *w);
 
+/* A consumer's membership of its group, for a transaction that commits its offsets: it tells the
+ * broker who is out of date. Counted, since the consumer may be closed meanwhile. Any thread. */
+typedef struct mw_kafka_group mw_kafka_group;
+mw_kafka_group *mw_kafka_group_new(rd_kafka_t *consumer);
+mw_kafka_group *mw_kafka_group_hold(mw_kafka_group *g);
+void mw_kafka_group_release(mw_kafka_group *g);
+/* The consumer is closed next. */
+void mw_kafka_group_close(mw_kafka_group *g);
+/* The caller's; NULL: it is closed. */
+rd_kafka_consumer_group_metadata_t *mw_kafka_group_metadata(mw_kafka_group *g);
+
+/* What a source of Kafka has for a sink of Kafka, which knows it by the address of the name. */
+extern const char mw_kafka_world_name[];
+typedef struct mw_kafka_offsets {
+    mw_kafka_group *group;
+    rd_kafka_topic_partition_list_t *list;
+} mw_kafka_offsets;
+
 #endif

@@ -155,6 +155,7 @@ static void give(mw_kafka_source *k)
         return;
     }
     p->in_flight++;
+    p->given = (int64_t)b->end_position;
     mw_source_give(k->source, b, p->positions);
 }
 
@@ -229,6 +230,7 @@ static void on_message(mw_kafka_source *k, const rd_kafka_message_t *m)
     }
     give(k);
     p->in_flight++;
+    p->given = m->offset + 1;
     mw_source_reject(k->source, p->positions, &p->frames, (uint64_t)m->offset,
                      (uint64_t)m->offset + 1, bytes, len, error.message);
 }
@@ -359,6 +361,7 @@ static mw_status open_consumer(mw_kafka_source *k, mw_error *error)
         rd_kafka_conf_destroy(conf);
         return mw_fail(error, MW_CONFIG, "no consumer can be made: %s", why);
     }
+    k->membership = mw_kafka_group_new(k->consumer);
     rd_kafka_poll_set_consumer(k->consumer);
     k->queue = rd_kafka_queue_get_consumer(k->consumer);
     return MW_OK;
@@ -427,7 +430,8 @@ static void acknowledge(mw_source *s, mw_batch *b)
     mw_kafka_source *k = s->self;
     mw_kafka_part *p = (mw_kafka_part *)((char *)b->stream - offsetof(mw_kafka_part, frames));
     p->in_flight--;
-    if (p->owned && (int64_t)b->end_position > p->done) p->done = (int64_t)b->end_position;
+    if (p->owned && (int64_t)b->end_position > p->done && !s->exactly_once)
+        p->done = (int64_t)b->end_position;
     if (k->leaving) mw_kafka_let_go(k);
 }
 
@@ -450,6 +454,8 @@ static void close_kafka(mw_source *s)
     if (k->batch) mw_source_untake(s, k->batch);
     mw_kafka_watch_close(k->watch);
     mw_kafka_commit(k, 1);
+    mw_kafka_group_close(k->membership);
+    mw_kafka_group_release(k->membership);
     rd_kafka_queue_destroy(k->queue);
     rd_kafka_consumer_close(k->consumer);
     rd_kafka_destroy(k->consumer);
@@ -471,5 +477,7 @@ const mw_source_kind mw_source_kafka = {
     .resume = resume,
     .acknowledge = acknowledge,
     .drain = drain,
+    .offsets = mw_kafka_offsets_now,
+    .checkpointed = mw_kafka_checkpointed,
     .close = close_kafka,
 };

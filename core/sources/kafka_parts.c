@@ -86,6 +86,7 @@ static void begin(mw_kafka_source *k, mw_kafka_part *p, rd_kafka_topic_partition
     memcpy(p->owner, ours ? note : k->owner, MW_KAFKA_OWNER);
     if (t->offset >= 0) mw_partition_note(p->positions, p->owner, MW_KAFKA_OWNER);
     p->done = t->offset >= 0 ? t->offset : -1;
+    p->given = p->told = p->done;
     p->committed = -1;
     p->owned = 1, p->leaving = 0, p->at_end = 0;
 }
@@ -130,7 +131,10 @@ void mw_kafka_let_go(mw_kafka_source *k)
 {
     if (!k->leaving) return;
     int waits = mw_clock_steady_ns() < k->leave_by_ns, in_flight = 0;
-    for (mw_kafka_part *p = k->parts; p; p = p->next) in_flight |= p->leaving && p->in_flight;
+    for (mw_kafka_part *p = k->parts; p; p = p->next)
+        if (p->leaving)
+            in_flight |= p->in_flight || (k->source->exactly_once && p->done < p->given);
+    if (in_flight && k->source->exactly_once) mw_source_wants_checkpoint(k->source);
     if (in_flight && waits) return;
     rd_kafka_topic_partition_list_t *list = k->leaving;
     k->leaving = NULL;

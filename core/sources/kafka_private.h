@@ -23,7 +23,9 @@ typedef struct mw_kafka_part {
     int owned, at_end;
     int leaving;        /* it is taken from us; what is in flight of it is waited for */
     uint32_t in_flight; /* batches */
-    int64_t done;       /* all before it is safe; -1: not known */
+    int64_t given;      /* all before it has been given; -1: not known */
+    int64_t done;       /* all before it is safe (exactly once: in a checkpoint); -1: not known */
+    int64_t told;       /* exactly once: as of the last checkpoint that was begun */
     int64_t committed;
     char owner[MW_KAFKA_OWNER + 1]; /* who commits it */
 } mw_kafka_part;
@@ -31,6 +33,7 @@ typedef struct mw_kafka_part {
 typedef struct mw_kafka_source {
     mw_source *source;
     rd_kafka_t *consumer;
+    mw_kafka_group *membership;
     rd_kafka_queue_t *queue;
     mw_kafka_watch *watch;
     uv_timer_t timer;               /* commits, lag, partitions that leave */
@@ -56,6 +59,9 @@ void mw_kafka_let_go(mw_kafka_source *k);
 void mw_kafka_commit(mw_kafka_source *k, int wait);
 void mw_kafka_on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err,
                         rd_kafka_topic_partition_list_t *list, void *opaque);
+/* Exactly once: with the checkpoints; kafka_once.c */
+mw_offsets *mw_kafka_offsets_now(mw_source *s);
+void mw_kafka_checkpointed(mw_source *s, mw_offsets *o, int told);
 void mw_kafka_free_parts(mw_kafka_source *k);
 
 #endif

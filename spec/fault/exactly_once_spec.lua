@@ -118,14 +118,15 @@ describe("exactly once from file to file", function()
 
   it("refuses what it cannot keep, and says what is promised on each path", function()
     local folder = s.folder()
+    local file, http = [[source.file("in", { path = "in*" })]], [[source.http("in", { listen = "127.0.0.1:0" })]]
     for _, case in ipairs {
-      { [[mw.source.http("in", { listen = "127.0.0.1:0" })]], [[mw.sink.file("out", { path = "out" })]], "flow.lua:3: the flow cannot be exactly once: source 'in' (http) cannot give again" },
-      { [[mw.source.file("in", { path = "in*" })]], [[mw.sink.tcp("out", { connect = "127.0.0.1:9" })]], "flow.lua:4: the flow cannot be exactly once: sink 'out' (tcp) cannot take back" },
-      { [[mw.source.file("in", { path = "in*" })]], [[mw.sink.tcp("out", { connect = "127.0.0.1:9", delivery = "at-least-once" })]], nil, "in (file) to out (tcp): at least once\n" },
-      { [[mw.source.file("in", { path = "in*" })]], [[mw.sink.file("out", { path = "out" })]], nil, "in (file) to out (file): exactly once\n" },
-      { [[mw.source.file("in", { path = "in*" })]], [[mw.sink.http("out", { url = "http://127.0.0.1:9" })]], nil, "in (file) to out (http): at least once; what comes again has the same Idempotency-Key\n" },
+      { http, [[file("out", { path = "out" })]], "flow.lua:3: the flow cannot be exactly once: source 'in' (http) cannot give again" },
+      { file, [[tcp("out", { connect = "127.0.0.1:9" })]], "flow.lua:4: the flow cannot be exactly once: sink 'out' (tcp) cannot take" },
+      { file, [[tcp("out", { connect = "127.0.0.1:9", delivery = "at-least-once" })]], nil, "(tcp): at least once\n" },
+      { file, [[file("out", { path = "out" })]], nil, "in (file) to out (file): exactly once\n" },
+      { file, [[http("out", { url = "http://127.0.0.1:9" })]], nil, "(http): at least once; what comes again has the same Idempotency-Key\n" },
     } do
-      local flow = ('local mw = require "moonweir"\nmw.flow { delivery = "exactly-once" }\nlocal i = %s\nlocal o = %s\nmw.rule("r", { from = i }, function(e) o:send(e) end)'):format(case[1], case[2])
+      local flow = ('local mw = require "moonweir"\nmw.flow { delivery = "exactly-once" }\nlocal i = mw.%s\nlocal o = mw.sink.%s\nmw.rule("r", { from = i }, function(e) o:send(e) end)'):format(case[1], case[2])
       local code, out, err = s.moonweir("check", folder, flow)
       assert.equal(case[3] and 2 or 0, code, err)
       if case[3] then

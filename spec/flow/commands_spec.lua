@@ -55,8 +55,8 @@ describe("moonweir check", function()
     ["local x = mw.env.NOT_SET_ANYWHERE"] = {
       "flow.lua:3: the environment variable NOT_SET_ANYWHERE is not set",
     },
-    ['mw.flow { delivery = "exactly-once" }'] = {
-      "flow.lua:3: flow: 'delivery' cannot be 'exactly%-once'",
+    ['mw.flow { delivery = "at-most-once" }'] = {
+      "flow.lua:3: flow: 'delivery' cannot be 'at%-most%-once'",
     },
     ['require "nothing.here"'] = { "flow.lua:3: cannot load module 'nothing.here'" },
   } do

@@ -30,6 +30,7 @@ typedef struct mw_partition mw_partition;
 typedef struct mw_offsets {
     struct mw_offsets *next;
     const char *world; /* compared by address */
+    const void *what;
     mw_source *source; /* the router's */
     void (*free)(struct mw_offsets *o);
 } mw_offsets;
@@ -242,11 +243,16 @@ void mw_sink_retried(mw_sink *k, const char *why);
 void mw_sink_recovered(mw_sink *k);
 /* The sink cannot go on, and retrying cannot help (standard output was closed); the run fails. */
 void mw_sink_failed(mw_sink *k, const char *why);
+/* The run ends, and begins again from its last checkpoint. */
+void mw_sink_restart(mw_sink *k, const char *why);
 /* Bytes that left. */
 void mw_sink_wrote(mw_sink *k, uint64_t bytes);
 /* Appends one piece as the sink should write it: its format or template, its `only` and `without`.
  */
 void mw_sink_render(mw_sink *k, const mw_list *list, const mw_piece *p, mw_buffer *out);
+/* Where it is to be written just as it lies there: its bytes, without a line's end, which stay as
+ * long as the list; else NULL. */
+const char *mw_sink_plain(mw_sink *k, const mw_list *list, const mw_piece *p, size_t *len);
 /* The same for as many pieces from `first` on as can be written in one go (neighbours in their
  * block, unchanged); how many that was, at least one. */
 uint32_t mw_sink_render_some(mw_sink *k, const mw_list *list, uint32_t first, mw_buffer *out);
