@@ -9,11 +9,15 @@ typedef struct part {
     char *text; /* literal text, or the field's path */
     size_t len;
     int is_field;
+    int32_t path;
 } part;
 
 struct mw_template {
     part *parts;
     size_t count;
+    mw_paths paths; /* of its fields */
+    mw_projector *projector;
+    mw_value *values;
 };
 
 static void add(mw_template *t, const char *text, size_t len, int is_field)
@@ -26,10 +30,23 @@ static void add(mw_template *t, const char *text, size_t len, int is_field)
     mw_assert(p->text != NULL);
 }
 
+/* "device.os" */
+static int32_t path_of(mw_template *t, const char *name)
+{
+    int32_t path = MW_PATH_ROOT;
+    for (;; name++) {
+        size_t step = strcspn(name, ".");
+        path = mw_paths_key(&t->paths, path, name, step);
+        name += step;
+        if (!*name) return path;
+    }
+}
+
 mw_status mw_template_new(mw_template **result, const char *text, mw_error *error)
 {
     mw_template *t = calloc(1, sizeof *t);
     mw_assert(t != NULL);
+    mw_paths_init(&t->paths);
     const char *p = text, *run = text;
     while (*p) {
         if (p[0] == '{' && p[1] == '{') {
@@ -51,6 +68,11 @@ mw_status mw_template_new(mw_template **result, const char *text, mw_error *erro
         }
     }
     add(t, run, (size_t)(p - run), 0);
+    for (size_t i = 0; i < t->count; i++)
+        if (t->parts[i].is_field) t->parts[i].path = path_of(t, t->parts[i].text);
+    t->values = calloc((size_t)t->paths.count + 1, sizeof *t->values);
+    mw_assert(t->values != NULL);
+    t->projector = mw_projector_new(&t->paths);
     *result = t;
     return MW_OK;
 }
@@ -60,6 +82,9 @@ void mw_template_free(mw_template *t)
     if (!t) return;
     for (size_t i = 0; i < t->count; i++) free(t->parts[i].text);
     free(t->parts);
+    free(t->values);
+    if (t->projector) mw_projector_free(t->projector);
+    mw_paths_close(&t->paths);
     free(t);
 }
 
@@ -68,18 +93,6 @@ int mw_template_has_fields(const mw_template *t)
     for (size_t i = 0; i < t->count; i++)
         if (t->parts[i].is_field) return 1;
     return 0;
-}
-
-static mw_value find(const char *text, size_t len, const char *path)
-{
-    mw_value v = mw_json_value(text, len);
-    while (v.kind == MW_OBJECT) {
-        size_t step = strcspn(path, ".");
-        v = mw_json_member(v.text, v.len, path, step, 0);
-        if (!path[step]) return v;
-        path += step + 1;
-    }
-    return (mw_value){0};
 }
 
 static void make_safe(mw_buffer *out, size_t from)
@@ -94,9 +107,11 @@ static void make_safe(mw_buffer *out, size_t from)
     if (out->len - from > 200) out->len = from + 200; /* names of files are bounded */
 }
 
-void mw_template_render(const mw_template *t, const char *text, size_t len, int path_safe,
+void mw_template_render(mw_template *t, const char *text, size_t len, int path_safe,
                         mw_buffer *out)
 {
+    mw_json_fault fault;
+    if (t->paths.count) mw_projector_run(t->projector, text, len, t->values, &fault);
     for (size_t i = 0; i < t->count; i++) {
         const part *p = &t->parts[i];
         size_t from = out->len;
@@ -104,7 +119,7 @@ void mw_template_render(const mw_template *t, const char *text, size_t len, int 
             mw_buffer_append(out, p->text, p->len);
             continue;
         }
-        mw_value v = find(text, len, p->text);
+        mw_value v = p->path >= 0 ? t->values[p->path] : (mw_value){0};
         if (v.kind == MW_ESCAPED) mw_json_unescape(out, v.text, v.len);
         else if (v.kind != MW_ABSENT)
             mw_buffer_append(out, v.text, v.len);

@@ -1,7 +1,7 @@
 /* template.h: text with fields in it: "out/{country}.ndjson", "{ts} {device.os}".
  *
  * Between braces stands the path of a field; "{{" is a brace. A missing field is written as
- * nothing. Thread: any, after it is made. */
+ * nothing. Thread: one at a time. */
 #ifndef MW_TEMPLATE_H
 #define MW_TEMPLATE_H
 
@@ -16,7 +16,7 @@ void mw_template_free(mw_template *t);
 int mw_template_has_fields(const mw_template *t);
 /* Appends the text for an event (a valid JSON document). `path_safe`: what a field gives cannot
  * leave its folder: '/' and control characters become '_', as does a name of dots. */
-void mw_template_render(const mw_template *t, const char *text, size_t len, int path_safe,
+void mw_template_render(mw_template *t, const char *text, size_t len, int path_safe,
                         mw_buffer *out);
 
 #endif

@@ -331,8 +331,9 @@ static mw_status read_conf(mw_kafka_source *k, rd_kafka_conf_t *conf, mw_error *
                                   {"enable.auto.offset.store", "false"},
                                   {"enable.partition.eof", k->source->once ? "true" : "false"},
                                   {"partition.assignment.strategy", "cooperative-sticky"},
-                                  /* what waits in librdkafka: when it is full, librdkafka 2.0
-                                     fetches nothing for a second, */
+                                  /* what waits in librdkafka: when it has enough, librdkafka 2.0
+                                     fetches nothing for a second, so only bytes bound it, */
+                                  {"queued.min.messages", "10000000"},
                                   {"queued.max.messages.kbytes", "65536"}};
     mw_status status = mw_kafka_name(conf, k->source->name, error);
     mw_kafka_set(conf, "fetch.queue.backoff.ms", "10", NULL); /* and from 2.2 on as long as this */

@@ -1,12 +1,24 @@
 --- What the benchmarks share: running programs to their end with their time and memory, medians, ratios, a table.
 local s = require "support"
-local times = require "posix.sys.times"
+local ffi = require "ffi"
 local time = require "posix.time"
 local unistd = require "posix.unistd"
 
 local M = { folder = assert(os.getenv "BENCH_DIR"), rounds = tonumber(os.getenv "ROUNDS") or 5 }
 M.events = tonumber(os.getenv "EVENTS") or 2000000
 local tick = unistd.sysconf(unistd._SC_CLK_TCK)
+
+ffi.cdef [[
+  typedef struct moonweir_usage { long user_s, user_us, system_s, system_us, rest[14]; } moonweir_usage;
+  int getrusage(int who, moonweir_usage *usage);
+]]
+
+--- CPU seconds of all children that have ended.
+local function cpu_of_children()
+  local u = ffi.new "moonweir_usage"
+  assert(ffi.C.getrusage(-1, u) == 0)
+  return tonumber(u.user_s + u.system_s) + tonumber(u.user_us + u.system_us) / 1e6
+end
 
 function M.now()
   local t = time.clock_gettime(time.CLOCK_MONOTONIC)
@@ -35,15 +47,14 @@ end
 
 --- Runs a program to its end: { wall, cpu (seconds), kib (peak resident), code }.
 function M.run(argv, options)
-  local before, start = times.times(), M.now()
+  local before, start = cpu_of_children(), M.now()
   local p = s.start(argv, options)
   local kib = 0
   while not p:poll() do
     kib = math.max(kib, peak_kib(p.pid))
     s.sleep(0.005)
   end
-  local after = times.times()
-  local cpu = (after.tms_cutime + after.tms_cstime - before.tms_cutime - before.tms_cstime) / tick
+  local cpu = cpu_of_children() - before
   return { wall = M.now() - start, cpu = cpu, kib = kib, code = p.code, err = p:stderr() }
 end
 
