@@ -107,8 +107,7 @@ static void make_safe(mw_buffer *out, size_t from)
     if (out->len - from > 200) out->len = from + 200; /* names of files are bounded */
 }
 
-void mw_template_render(mw_template *t, const char *text, size_t len, int path_safe,
-                        mw_buffer *out)
+void mw_template_render(mw_template *t, const char *text, size_t len, int path_safe, mw_buffer *out)
 {
     mw_json_fault fault;
     if (t->paths.count) mw_projector_run(t->projector, text, len, t->values, &fault);

@@ -34,6 +34,8 @@ enum {
     MESSAGES_A_ROUND = 512,
     BLOCK = 256 << 10,
     TICK_MS = 100,
+    ASK_MS = 100,
+    ASK_EVERY_NS = 50000000,
     HOLD_MS = 1000, /* paused so long, partitions are paused too, so that the group is served */
 };
 
@@ -258,6 +260,48 @@ static void on_trouble(mw_kafka_source *k, const rd_kafka_message_t *m)
         mw_log(MW_WARN, k->source->name, "%s", rd_kafka_message_errstr(m));
 }
 
+/* librdkafka 2.0 sleeps for up to a second when its queue was full, however empty it is by now; a
+ * request to the broker wakes it. Who sends one waits for the answer: not the loop. */
+static void ask(uv_work_t *work)
+{
+    mw_kafka_source *k = work->data;
+    int64_t low, high;
+    rd_kafka_query_watermark_offsets(k->consumer, k->asked->topic, k->asked->number, &low, &high,
+                                     ASK_MS);
+    atomic_store(&k->is_asking, 0);
+}
+
+static void free_source(mw_kafka_source *k)
+{
+    if (--k->handles == 0) free(k);
+}
+
+static void on_asked(uv_work_t *work, int status)
+{
+    (void)status;
+    free_source(work->data);
+}
+
+/* Nothing is left though there is more. */
+static void wake_fetcher(mw_kafka_source *k)
+{
+    int64_t low, high, now_ns = mw_clock_steady_ns();
+    if (now_ns < k->asked_ns + ASK_EVERY_NS || atomic_load(&k->is_asking)) return;
+    k->asked_ns = now_ns;
+    for (mw_kafka_part *p = k->parts; p; p = p->next) {
+        if (!p->owned || p->given < 0 ||
+            rd_kafka_get_watermark_offsets(k->consumer, p->topic, p->number, &low, &high) ||
+            high <= p->given)
+            continue;
+        k->asked = p;
+        k->handles++;
+        atomic_store(&k->is_asking, 1);
+        k->work.data = k;
+        uv_queue_work(k->source->loop, &k->work, ask, on_asked);
+        return;
+    }
+}
+
 static void on_ready(void *self)
 {
     mw_kafka_source *k = self;
@@ -272,6 +316,7 @@ static void on_ready(void *self)
     }
     give(k);
     if (n > 0) mw_kafka_watch_again(k->watch);
+    if (n < MESSAGES_A_ROUND && !k->is_held) wake_fetcher(k);
 }
 
 /* ---- now and then ---- */
@@ -387,6 +432,7 @@ static mw_status open_kafka(mw_source *s, mw_error *error)
         return status;
     }
     s->self = k;
+    k->handles = 1;
     uv_timer_init(s->loop, &k->timer);
     k->timer.data = k;
     return MW_OK;
@@ -445,13 +491,14 @@ static void drain(mw_source *s)
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    free_source(handle->data);
 }
 
 static void close_kafka(mw_source *s)
 {
     mw_kafka_source *k = s->self;
     k->closing = 1;
+    while (atomic_load(&k->is_asking)) uv_sleep(1); /* it has the consumer, for a moment */
     if (k->batch) mw_source_untake(s, k->batch);
     mw_kafka_watch_close(k->watch);
     mw_kafka_commit(k, 1);

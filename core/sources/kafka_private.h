@@ -10,6 +10,7 @@
 #include "net/kafka.h"
 
 #include <moonweir/plugin.h>
+#include <stdatomic.h>
 
 enum { MW_KAFKA_OWNER = 32 }; /* digits */
 
@@ -47,6 +48,11 @@ typedef struct mw_kafka_source {
     int cooperative;
     rd_kafka_topic_partition_list_t *leaving; /* NULL: none */
     mw_buffer text;
+    uv_work_t work; /* asks the broker, so that it goes on fetching */
+    const mw_kafka_part *asked;
+    int64_t asked_ns;
+    _Atomic int is_asking;
+    int handles; /* that know it */
 } mw_kafka_source;
 
 /* kafka_parts.c */
