@@ -76,7 +76,7 @@ int mw_command_arguments(int argc, char **argv, const mw_argument *known, const 
         else
             return complain_about("a value is missing behind", argv[i]);
     }
-    if (n == count) return 0;
+    if (n == count || !what) return 0;
     fprintf(stderr, "moonweir: %s is missing (see moonweir --help)\n", what);
     return -1;
 }

@@ -47,8 +47,10 @@ mw_status mw_checkpoint_save(mw_flow *f, mw_error *error)
             (mw_record){.key = rows[i].partition->key, .value = rows[i].value, .len = rows[i].len};
     mw_status status = count ? mw_store_put(f->store, records, count, error) : MW_OK;
     for (size_t i = 0; i < count; i++) {
-        if (status == MW_OK) rows[i].partition->saved = rows[i].position;
-        else
+        if (status == MW_OK) {
+            rows[i].partition->saved = rows[i].position;
+            atomic_store(&rows[i].partition->durable, rows[i].position);
+        } else
             rows[i].partition->dirty = 1;
     }
     if (status == MW_OK && count) mw_count(&f->checkpoints, 1);

@@ -260,6 +260,13 @@ static void free_snapshots(mw_flow *f)
 /* The store has all that the cut of the checkpoint had. */
 static void on_stored(mw_flow *f)
 {
+    pthread_mutex_lock(&f->partitions_lock);
+    for (mw_partition *p = f->partitions; p; p = p->next) {
+        pthread_mutex_lock(&p->lock);
+        if (p->cut == f->cut.checkpoint) atomic_store(&p->durable, p->cut_position);
+        pthread_mutex_unlock(&p->lock);
+    }
+    pthread_mutex_unlock(&f->partitions_lock);
     mw_flow_broadcast(f, MW_MSG_WRITTEN, f->cut.checkpoint, NULL);
     mw_contents_stored(f, f->cut.checkpoint);
     mw_commit_over(f);

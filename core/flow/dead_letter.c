@@ -52,6 +52,13 @@ static void add_event(const mw_batch *b, const mw_event *e, mw_buffer *out)
         add_base64(out, raw, len);
 }
 
+/* A buffer's reader speaks for the source whose buffer it is. */
+static void add_source(const mw_source_host *home, mw_buffer *out)
+{
+    const char *name = mw_config_text(home->source.config, "of", home->source.name);
+    mw_json_quote(out, name, strlen(name));
+}
+
 void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage, const char *name,
                           const char *why, size_t why_len, mw_buffer *out)
 {
@@ -62,11 +69,12 @@ void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage, con
     mw_buffer_format(out, "\"time\":\"%s\"", mw_clock_stamp(mw_clock_wall_ns(), stamp));
     add_text(out, "error", why, why_len);
     add_text(out, "stage", stage ? stage : "source", strlen(stage ? stage : "source"));
-    if (!name) name = home->source.name;
+    if (!name) name = mw_config_text(home->source.config, "of", home->source.name);
     add_text(out, "name", name, strlen(name));
     const char *version = mw_version_of(b)->graph.version;
     add_text(out, "version", version, strlen(version));
-    add_text(out, "source", home->source.name, strlen(home->source.name));
+    mw_buffer_text(out, ",\"source\":");
+    add_source(home, out);
     if (partition) add_text(out, "partition", partition, strlen(partition));
     mw_buffer_format(out, ",\"position\":%llu",
                      (unsigned long long)mw_delivery_position(b, e->origin));
@@ -99,7 +107,7 @@ void mw_meta_write(void *rules, mw_view *v, uint32_t row, mw_buffer *out)
     mw_source_host *home = b->owner;
     const char *partition = mw_delivery_partition(b);
     mw_buffer_format(out, "{\"time\":%.6f,\"source\":", (double)b->time_ns / 1e9);
-    mw_json_quote(out, home->source.name, strlen(home->source.name));
+    add_source(home, out);
     if (partition) add_text(out, "partition", partition, strlen(partition));
     mw_buffer_format(out, ",\"position\":%llu",
                      (unsigned long long)mw_delivery_position(b, v->events[row].origin));

@@ -32,6 +32,7 @@ typedef struct mw_store_client mw_store_client;
 typedef struct mw_blocked mw_blocked;
 typedef struct mw_wish mw_wish;
 typedef struct mw_import mw_import;
+typedef struct mw_disk_buffer mw_disk_buffer;
 
 /* Counters are written by one thread and read by any. */
 typedef _Atomic uint64_t mw_counter;
@@ -144,9 +145,10 @@ struct mw_partition {
     pthread_mutex_t lock; /* of the note */
     char note[MW_NOTE_BYTES];
     size_t note_len;
-    uint64_t start; /* as the checkpoint had it */
-    uint64_t saved; /* control's: what the checkpoint has */
-    int dirty;      /* note changed since */
+    uint64_t start;           /* as the checkpoint had it */
+    uint64_t saved;           /* control's: what the checkpoint has */
+    _Atomic uint64_t durable; /* what a checkpoint on disk has */
+    int dirty;                /* note changed since */
     mw_progress progress;
     /* as of a cut; under the lock */
     unsigned cut;
@@ -181,7 +183,8 @@ struct mw_source_host {
     mw_batch *spare; /* to be used again */
     uint32_t spares;
     mw_stream reject_stream;
-    int *shared; /* among the instances of a declaration */
+    mw_disk_buffer *buffer; /* to which it gives; NULL: to the rules */
+    int *shared;            /* among the instances of a declaration */
     mw_progress progress;
     mw_counter events, bytes, rejected, dropped, lag;
     struct {

@@ -45,7 +45,7 @@ void mw_kinds_json(const mw_kinds *kinds, mw_buffer *out)
 {
     mw_buffer_text(out, "{\"sources\":[");
     for (size_t i = 0; kinds->sources[i]; i++)
-        if (!kinds->sources[i]->passive)
+        if (!kinds->sources[i]->hidden)
             kind_json(kinds->sources[i]->name, kinds->sources[i]->format,
                       kinds->sources[i]->options, i == 0, out);
     mw_buffer_text(out, "],\"sinks\":[");

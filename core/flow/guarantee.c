@@ -20,25 +20,26 @@ static int is_buffered(const mw_declared *source)
 
 const char *mw_guarantee_of(const mw_graph *g, const mw_declared *source, const mw_declared *sink)
 {
-    if (mw_guarantee_is_once(g, sink)) return "exactly once";
+    if (mw_guarantee_is_once(g, sink))
+        return is_buffered(source) ? "exactly once, from when it is in the buffer" : "exactly once";
     if (g->exactly_once && sink->sink_kind->grade == MW_SINK_KEYED)
         return "at least once; what comes again has the same Idempotency-Key";
+    if (is_buffered(source))
+        return "at least once; it is acknowledged when it is in the buffer on disk";
     switch (source->source_kind->grade) {
     case MW_SOURCE_REPLAYS:
         return "at least once";
     case MW_SOURCE_ANSWERS:
         return "at least once, where what was not acknowledged is sent again";
     default:
-        return is_buffered(source)
-                   ? "at least once, from when it is in the buffer"
-                   : "at least once, but what is in flight when the router dies is lost";
+        return "at least once, but what is in flight when the router dies is lost";
     }
 }
 
 static mw_status check_source(const mw_declared *d, mw_error *error)
 {
     const mw_source_kind *kind = d->source_kind;
-    if (kind->passive || kind->grade == MW_SOURCE_REPLAYS) return MW_OK;
+    if (kind->passive || kind->grade == MW_SOURCE_REPLAYS || is_buffered(d)) return MW_OK;
     return mw_fail(
         error, MW_CONFIG,
         "%s: the flow cannot be exactly once: source '%s' (%s) cannot give again what it "

@@ -2,6 +2,7 @@
  * of plugin.h). */
 #include "base/clock.h"
 #include "base/log.h"
+#include "flow/buffer.h"
 #include "flow/flow_private.h"
 #include "flow/keeping.h"
 
@@ -64,6 +65,7 @@ mw_status mw_source_host_open(mw_source_host *h, mw_error *error)
     mw_status status = d->source_kind->open(&h->source, error);
     if (h->source.inherited >= 0) close(h->source.inherited);
     h->open = status == MW_OK;
+    if (h->open) mw_buffer_link(h);
     return status;
 }
 
@@ -126,15 +128,20 @@ void mw_source_host_free(mw_source_host *h)
 int mw_source_is_full(const mw_source *s)
 {
     const mw_source_host *h = (const mw_source_host *)s;
+    if (h->buffer) return h->in_flight_bytes >= h->in_flight_max || mw_buffer_is_full(h, 0);
     return h->in_flight_bytes >= h->in_flight_max || h->shard->is_full || h->shard->waits_full;
+}
+
+static int is_still_full(const mw_source_host *h)
+{
+    if (h->in_flight_bytes > h->in_flight_max / 4 * 3) return 1;
+    return h->buffer ? mw_buffer_is_full(h, 1) : h->shard->is_full || h->shard->waits_full;
 }
 
 /* Resumes only when a quarter is free, so that it does not flutter. */
 void mw_source_host_check_full(mw_source_host *h)
 {
-    int full = h->full ? h->in_flight_bytes > h->in_flight_max / 4 * 3 || h->shard->is_full ||
-                             h->shard->waits_full
-                       : mw_source_is_full(&h->source);
+    int full = h->full ? is_still_full(h) : mw_source_is_full(&h->source);
     if (full == h->full) return;
     h->full = full;
     if (h->ended) return;
@@ -183,6 +190,15 @@ static mw_shard *choose_shard(mw_source_host *h)
     return best;
 }
 
+static void give_to_buffer(mw_source_host *h, mw_batch *b)
+{
+    mw_count(&h->version->tallies[h->shard->index].given, 1);
+    b->weight = b->room + BATCH_WEIGHT;
+    h->in_flight++, h->in_flight_bytes += b->weight;
+    mw_buffer_take(h, b);
+    mw_source_host_check_full(h);
+}
+
 void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
 {
     mw_source_host *h = host_of(s);
@@ -192,9 +208,13 @@ void mw_source_give(mw_source *s, mw_batch *b, mw_partition *p)
     b->partition = p;
     b->sequence = h->sequence++;
     b->cut = h->shard->marked_cut;
-    mw_time_note(h, b);
     b->done = 0, b->after = NULL;
     if (!b->time_ns) b->time_ns = mw_clock_wall_ns();
+    if (h->buffer) {
+        give_to_buffer(h, b);
+        return;
+    }
+    mw_time_note(h, b);
     memset(b->block + b->len, 0, MW_JSON_PADDING);
     atomic_store(&b->holds, 1);
     atomic_store(&b->deciding, s->wants_decision ? 1 : 0);
@@ -310,6 +330,7 @@ static void recall(mw_flow *f, mw_partition *p)
         uint64_t position;
         memcpy(&position, value.bytes, 8);
         p->known = 1, p->start = p->saved = position;
+        atomic_store(&p->durable, position);
         p->note_len = value.len - 8 < MW_NOTE_BYTES ? value.len - 8 : MW_NOTE_BYTES;
         memcpy(p->note, value.bytes + 8, p->note_len);
         atomic_store(&p->safe, position);

@@ -22,6 +22,7 @@ const mw_source_kind mw_source_clock = {
     .every_shard = 1,
     .endless = 1,
     .passive = 1,
+    .hidden = 1,
     .open = open_clock,
     .start = nothing,
     .drain = mw_source_finished,

@@ -270,6 +270,10 @@ static void answer(http *h, mw_batch *b)
     mw_http_request *r = p->request;
     p->request = NULL;
     h->answer.len = 0;
+    if (h->source->buffered) { /* it is on disk, and not looked at yet */
+        mw_http_answer(r, 202, "application/json", "", "{}", 2);
+        return;
+    }
     if (b->count == 0) {
         answer_error(r, 400, "", "the body has no events");
         return;

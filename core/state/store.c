@@ -153,6 +153,23 @@ void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit e
     mw_store_from(s, &from, &from, each, self);
 }
 
+mw_status mw_store_verify(mw_store *s, mw_error *error)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    if (rc == 0) {
+        rc = mdb_cursor_open(txn, s->db, &cursor);
+        int open = rc == 0;
+        while (rc == 0) rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+        if (open) mdb_cursor_close(cursor);
+        mdb_txn_abort(txn);
+    }
+    if (rc == MDB_NOTFOUND) return MW_OK;
+    return mw_fail(error, MW_INVALID, "the state cannot be read: %s", mdb_strerror(rc));
+}
+
 /* A transaction that is begun for each read and let go after it: one that stays would keep every
  * page that is written meanwhile. */
 struct mw_store_reader {

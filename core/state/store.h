@@ -34,6 +34,9 @@ void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit e
 void mw_store_from(mw_store *s, const mw_buffer *prefix, const mw_buffer *from, mw_store_visit each,
                    void *self);
 
+/* Reads everything once. MW_INVALID: it cannot be read. */
+mw_status mw_store_verify(mw_store *s, mw_error *error);
+
 /* Reads of one thread that never wait for a write: each sees what is committed by then. */
 typedef struct mw_store_reader mw_store_reader;
 mw_store_reader *mw_store_reader_new(mw_store *s);

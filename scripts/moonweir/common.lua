@@ -39,7 +39,24 @@ M.SOURCE_OPTIONS = {
     fallback = "8MiB",
     doc = "bytes that may be worked on before the source is paused",
   },
+  {
+    name = "buffer",
+    type = "table",
+    doc = "http, tcp, udp, unix: what is taken in is on disk before it is acknowledged",
+    inside = {
+      { name = "size", type = "size", fallback = "1GiB", doc = "the most it may take on disk" },
+      {
+        name = "sync",
+        type = "duration",
+        fallback = "100ms",
+        doc = "how long a sync may wait for others",
+      },
+    },
+  },
 }
+
+--- Kinds of sources that cannot give again what they have given, and whose senders wait.
+M.BUFFERED = { http = true, tcp = true, udp = true, unix = true }
 M.SINK_OPTIONS = {
   { name = "format", type = "text", doc = "how events become bytes" },
   { name = "columns", type = "texts", doc = "csv: names of the fields to write" },
@@ -63,5 +80,22 @@ M.SINK_OPTIONS = {
     doc = "in a flow that is exactly once: this sink need not be",
   },
 }
+
+--- What a buffer cannot be: errors are raised `level` levels up.
+function M.check_buffer(what, kind, resolved, level)
+  if not resolved.buffer then return end
+  if not M.BUFFERED[kind] then
+    error(
+      what .. ": 'buffer' is for http, tcp, udp and unix: what else there is can be read again",
+      level + 1
+    )
+  end
+  if resolved.format == "csv" and not resolved.columns then
+    error(
+      what .. ": with 'buffer' and csv, 'columns' must be given: a header is of its stream only",
+      level + 1
+    )
+  end
+end
 
 return M

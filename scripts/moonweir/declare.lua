@@ -233,6 +233,7 @@ function M.new(kinds, env, host)
           name_of(sort, name, 2)
           local what = sort .. " '" .. name .. "'"
           local resolved = check_options(what, given, kind, common, 2)
+          if sort == "source" then every.check_buffer(what, kind_name, resolved, 2) end
           list[#list + 1] = { name = name, kind = kind_name, options = resolved, where = where(2) }
           return handle_of(sort, name, #list, sort == "sink" and sender(#list) or {})
         end

@@ -47,6 +47,41 @@ function M.chains(d, merge)
   return chains
 end
 
+local READ_BY =
+  { "format", "columns", "limit", "time", "time_format", "lateness", "idle", "in_flight" }
+
+--- A source with a disk buffer has its rules and captures read what comes out of the buffer, which
+--- is a source of the router's own.
+function M.add_buffers(d)
+  for i = 1, #d.sources do
+    local s = d.sources[i]
+    if s.options.buffer then
+      local own = { of = s.name, size = s.options.buffer.size, sync = s.options.buffer.sync }
+      for _, name in ipairs(READ_BY) do
+        own[name] = s.options[name]
+      end
+      local index = #d.sources + 1
+      d.sources[index] =
+        { name = s.name .. ".buffer", kind = "router-buffer", options = own, where = s.where }
+      for _, rule in ipairs(d.rules) do
+        for n = 1, #rule.from do
+          if rule.from[n].sort == "source" and rule.from[n].index == i then
+            rule.from[#rule.from + 1] =
+              { sort = "source", index = index, name = s.name .. ".buffer" }
+          end
+        end
+      end
+      for _, capture in ipairs(d.captures) do
+        for n = 1, #capture.sources do
+          if capture.sources[n] == i - 1 then
+            capture.sources[#capture.sources + 1] = index - 1
+          end
+        end
+      end
+    end
+  end
+end
+
 --- A flow that keeps something gets a source of the router's own, whose events are for what is due
 --- when nothing else comes. Its rule does nothing: what is due runs before it.
 function M.add_clock(d)
@@ -77,7 +112,7 @@ function M.lint(d)
     end
   end
   for i, s in ipairs(d.sources) do
-    if not used("source", i) then
+    if s.kind ~= "router-buffer" and not used("source", i) then
       found[#found + 1] = {
         where = s.where,
         message = "no rule reads source '"
@@ -114,7 +149,9 @@ function M.plain(d, chains)
     end
   end
   local array = require "moonweir.encode".array_mark
-  local function list(t) return setmetatable(t, array) end
+  local function list(t) -- a key that several chains have is marked already
+    return getmetatable(t) and t or setmetatable(t, array)
+  end
   for i in ipairs(plain_chains) do
     for _, stage in ipairs(plain_chains[i]) do
       list(stage.by)

@@ -87,6 +87,7 @@ local function declare_all()
   load_text(text, flow_path, environment)()
   sandbox.loading = false
   if #d.sources == 0 then error(flow_path .. ":1: the flow declares no source", 0) end
+  graph.add_buffers(d)
   graph.add_clock(d)
   trial.resolve(d)
   for _, rule in ipairs(d.rules) do

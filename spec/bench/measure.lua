@@ -129,6 +129,7 @@ function M.moonweir(flow, shards, options, how, more)
   local o = { cwd = folder }
   for k, v in pairs(options or {}) do o[k] = v end
   local r = (how or M.run)(argv, o)
+  os.execute("rm -rf " .. folder .. "/*") -- in memory, where it can be: the next run wants the room
   if r.code ~= 0 then error("moonweir failed: " .. r.err) end
   return r
 end

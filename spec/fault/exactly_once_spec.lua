@@ -126,7 +126,8 @@ describe("exactly once from file to file", function()
       { file, [[file("out", { path = "out" })]], nil, "in (file) to out (file): exactly once\n" },
       { file, [[http("out", { url = "http://127.0.0.1:9" })]], nil, "(http): at least once; what comes again has the same Idempotency-Key\n" },
     } do
-      local flow = ('local mw = require "moonweir"\nmw.flow { delivery = "exactly-once" }\nlocal i = mw.%s\nlocal o = mw.sink.%s\nmw.rule("r", { from = i }, function(e) o:send(e) end)'):format(case[1], case[2])
+      local head, rule = 'local mw = require "moonweir"\nmw.flow { delivery = "exactly-once" }\n', 'mw.rule("r", { from = i }, function(e) o:send(e) end)'
+      local flow = ("%slocal i = mw.%s\nlocal o = mw.sink.%s\n%s"):format(head, case[1], case[2], rule)
       local code, out, err = s.moonweir("check", folder, flow)
       assert.equal(case[3] and 2 or 0, code, err)
       if case[3] then

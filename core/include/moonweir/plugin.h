@@ -51,6 +51,7 @@ typedef struct mw_source_kind {
                  * is put back in their order */
     const char *format; /* what `format` is when the flow does not say; NULL: "ndjson" */
     int passive;        /* the router's own: it counts for nothing, and ends when all others have */
+    int hidden;         /* the router's own: flows cannot name it */
     mw_source_grade grade;
     mw_status (*open)(mw_source *s, mw_error *error);
     void (*start)(mw_source *s);
@@ -100,6 +101,7 @@ struct mw_source {
     int inherited; /* in open: a listening socket from the instance before; -1: none. What open does
                     * not take over, by setting it to -1, is closed */
     int exactly_once; /* the flow is */
+    int buffered;     /* a batch is acknowledged when it is on disk: nobody has decided it */
     int wants_decision;
     size_t batch_bytes; /* what a batch should have at most, where the flow does not say; 0: no
                          * matter. Rows of a large one that all wait for answers fall out of the
