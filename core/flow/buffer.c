@@ -16,7 +16,6 @@ enum {
     RECORDS_A_ROUND = 64,
     SEGMENT_LEAST = 64 << 10,
     SEGMENT_MOST = 16 << 20,
-    FDS_MOST = 4,
 };
 
 static const mw_option options[] = {{NULL}};
@@ -51,15 +50,16 @@ struct mw_disk_buffer {
     size_t size, segment;
     int64_t sync_ms;
     uv_idle_t idle;
+    uv_check_t check;
     uv_timer_t tick, sync_timer, retry;
     uv_work_t sync;
     int syncing, sync_failed, stopped, closing, handles;
-    int fds[FDS_MOST];
+    int fds[MW_SPOOL_FDS];
     size_t fd_count;
     uint64_t syncing_end;
     waiting *unwritten, **unwritten_end; /* the disk had no room */
     waiting *written, **written_end;     /* not synced yet */
-    mw_buffer text, record;
+    mw_buffer text;
 };
 
 static size_t used(const mw_disk_buffer *d)
@@ -84,13 +84,14 @@ static void write_meta(const mw_batch *b, const mw_event *e, int kept, mw_buffer
     mw_buffer_text(out, b->meta);
 }
 
-static void give_record(mw_disk_buffer *d, part *p, uint64_t position, const mw_buffer *bytes)
+static void give_record(mw_disk_buffer *d, part *p, uint64_t position, const char *bytes,
+                        size_t total)
 {
     mw_source *s = &d->reader->source;
     record r;
-    memcpy(&r, bytes->bytes, sizeof r);
-    const char *meta = bytes->bytes + sizeof r, *why = meta + r.meta_len, *block = why + r.why_len;
-    size_t len = bytes->len - (size_t)(block - bytes->bytes);
+    memcpy(&r, bytes, sizeof r);
+    const char *meta = bytes + sizeof r, *why = meta + r.meta_len, *block = why + r.why_len;
+    size_t len = total - (size_t)(block - bytes);
     mw_batch *b = mw_source_take(s, len);
     memcpy(b->block, block, len);
     b->len = len, b->first = r.first;
@@ -115,10 +116,12 @@ static void give_record(mw_disk_buffer *d, part *p, uint64_t position, const mw_
 static int read_one(mw_disk_buffer *d)
 {
     mw_error error;
+    const char *bytes;
+    size_t len;
     for (part *p = d->parts; p; p = p->next) {
         uint64_t before = p->at;
-        int found = mw_spool_read(p->spool, &p->at, &d->record, &error);
-        if (found > 0) give_record(d, p, before, &d->record);
+        int found = mw_spool_read(p->spool, &p->at, &bytes, &len, &error);
+        if (found > 0) give_record(d, p, before, bytes, len);
         else if (found < 0)
             mw_log(MW_ERROR, d->reader->source.name, "%s", error.message);
         if (found) return 1;
@@ -151,6 +154,21 @@ static void go_on(mw_disk_buffer *d)
 
 /* ---- taking in ---- */
 
+static void acknowledge(mw_disk_buffer *d, uint64_t end);
+static void begin_sync(mw_disk_buffer *d);
+
+/* Where nobody waits for an answer, memory goes as soon as the bytes are written. Where somebody
+ * does, the sync does not wait for its time when much is waiting for it. */
+static void on_round(uv_check_t *check)
+{
+    mw_disk_buffer *d = check->data;
+    const mw_source_host *in = d->intake;
+    if (!d->written || !in) return;
+    if (in->source.kind->grade == MW_SOURCE_FORGETS) acknowledge(d, mw_spool_end(d->parts->spool));
+    else if (!d->syncing && in->in_flight_bytes > in->in_flight_max / 2)
+        begin_sync(d);
+}
+
 static int write_batch(mw_disk_buffer *d, waiting *w)
 {
     mw_batch *b = w->batch;
@@ -178,8 +196,6 @@ static int write_batch(mw_disk_buffer *d, waiting *w)
     d->written_end = &w->next;
     return 1;
 }
-
-static void begin_sync(mw_disk_buffer *d);
 
 static void on_sync_timer(uv_timer_t *timer)
 {
@@ -232,16 +248,16 @@ static void sync_all(uv_work_t *work)
 {
     mw_disk_buffer *d = work->data;
     for (size_t i = 0; i < d->fd_count; i++) {
-        if (fdatasync(d->fds[i]) != 0) d->sync_failed = 1;
-        close(d->fds[i]);
+        if (d->fds[i] < 0 || fdatasync(d->fds[i]) != 0) d->sync_failed = 1;
+        if (d->fds[i] >= 0) close(d->fds[i]);
     }
 }
 
 static void finish_close(mw_disk_buffer *d);
 
-static void acknowledge(mw_disk_buffer *d)
+static void acknowledge(mw_disk_buffer *d, uint64_t end)
 {
-    for (waiting *w; (w = d->written) && w->end <= d->syncing_end;) {
+    for (waiting *w; (w = d->written) && w->end <= end;) {
         mw_source_host *h = w->batch->owner;
         d->written = w->next;
         if (!d->written) d->written_end = &d->written;
@@ -264,14 +280,14 @@ static void on_synced(uv_work_t *work, int status)
         mw_source_failed(&d->reader->source, "the disk would not sync the buffer");
         return;
     }
-    acknowledge(d);
-    if (d->written) wants_sync(d);
+    acknowledge(d, d->syncing_end);
+    if (mw_spool_is_unsynced(d->parts->spool)) wants_sync(d);
     look_at_end(d);
 }
 
 static void begin_sync(mw_disk_buffer *d)
 {
-    d->fd_count = mw_spool_unsynced(d->parts->spool, d->fds, FDS_MOST);
+    d->fd_count = mw_spool_unsynced(d->parts->spool, d->fds);
     d->syncing_end = mw_spool_end(d->parts->spool);
     d->syncing = 1;
     uv_queue_work(d->reader->source.loop, &d->sync, sync_all, on_synced);
@@ -374,7 +390,6 @@ static void free_buffer(mw_disk_buffer *d)
     for (waiting *w = d->unwritten, *next; w; w = next)
         next = w->next, mw_batch_free(w->batch), free(w);
     mw_buffer_close(&d->text);
-    mw_buffer_close(&d->record);
     free(d);
 }
 
@@ -397,10 +412,13 @@ static mw_status open_buffer(mw_source *s, mw_error *error)
         return status;
     }
     uv_idle_init(s->loop, &d->idle);
+    uv_check_init(s->loop, &d->check);
+    uv_check_start(&d->check, on_round);
     uv_timer_init(s->loop, &d->tick);
     uv_timer_init(s->loop, &d->sync_timer);
     uv_timer_init(s->loop, &d->retry);
-    d->idle.data = d->tick.data = d->sync_timer.data = d->retry.data = d->sync.data = d;
+    d->idle.data = d->check.data = d->tick.data = d->sync_timer.data = d->retry.data =
+        d->sync.data = d;
     mw_buffer_link(d->reader);
     return MW_OK;
 }
@@ -464,7 +482,8 @@ static void on_closed(uv_handle_t *handle)
 
 static void finish_close(mw_disk_buffer *d)
 {
-    d->handles = 4;
+    d->handles = 5;
+    uv_close((uv_handle_t *)&d->check, on_closed);
     uv_close((uv_handle_t *)&d->idle, on_closed);
     uv_close((uv_handle_t *)&d->tick, on_closed);
     uv_close((uv_handle_t *)&d->sync_timer, on_closed);
@@ -475,6 +494,7 @@ static void close_buffer(mw_source *s)
 {
     mw_disk_buffer *d = s->self;
     mw_buffer_unlink(d->reader);
+    uv_check_stop(&d->check);
     uv_timer_stop(&d->tick);
     uv_timer_stop(&d->sync_timer);
     uv_timer_stop(&d->retry);

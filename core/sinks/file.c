@@ -84,7 +84,7 @@ static mw_output *output_of(files *f, const mw_piece *p, mw_error *error)
 
 static int syncs(const files *f)
 {
-    return f->sync_always || f->sync_every_ns || f->sink->exactly_once;
+    return f->sync_always || f->sync_every_ns;
 }
 
 /* A mark is kept until the checkpoint. */
@@ -282,7 +282,8 @@ static void start_sync(files *f)
     uv_queue_work(f->sink->loop, &f->sync_work, sync_thread, on_synced);
 }
 
-/* What is written up to here is of the checkpoint, and has to be on the disk before it counts. */
+/* What is written up to here is of the checkpoint. Where the sink syncs, it has to be on the disk
+ * before that counts. */
 static void prepare(mw_sink *k, uint64_t number)
 {
     files *f = k->self;
@@ -295,7 +296,9 @@ static void prepare(mw_sink *k, uint64_t number)
     }
     f->left = NULL;
     for (mw_output *o = f->outputs; o; o = o->next) mw_output_mark(o, &f->rotation);
-    if (f->sync_running) f->prepares = PREPARE_WAITS;
+    if (!syncs(f)) mw_sink_prepared(k, NULL, 0);
+    else if (f->sync_running)
+        f->prepares = PREPARE_WAITS;
     else
         sync_for_checkpoint(f);
 }

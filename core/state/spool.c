@@ -1,6 +1,6 @@
 /* spool.c: see spool.h. A segment's name is the position of its first record in 16 hexadecimal
  * digits. It begins with a head of 16 bytes: "MWSPOOL1", and that position again. A record is its
- * length and its checksum, 4 bytes each, and its bytes. */
+ * length and that of its first part, 4 bytes each, its checksum, 8 bytes, and its bytes. */
 #include "state/spool.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -14,7 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { HEAD_BYTES = 16, RECORD_HEAD = 8, RECORD_MOST = 1 << 30, READ_BYTES = 256 << 10 };
+enum { HEAD_BYTES = 16, RECORD_MOST = 1 << 30, READ_BYTES = 1 << 20, COMPLETE_MOST = 6 };
 static const char magic[8] = {'M', 'W', 'S', 'P', 'O', 'O', 'L', '1'};
 
 typedef struct segment {
@@ -25,11 +25,13 @@ struct mw_spool {
     char *folder;
     size_t segment_bytes;
     uint64_t begin; /* where there is no segment */
-    mw_buffer scratch;
-    segment *list; /* oldest first; the last is written to */
+    segment *list;  /* oldest first; the last is written to */
     size_t count;
     int fd; /* of the last; -1: not open */
     int unsynced;
+    int complete[COMPLETE_MOST]; /* descriptors of segments before it that are not synced */
+    size_t complete_count;
+    int names_unsynced; /* the folder has a new one */
     /* reading */
     int read_fd;
     uint64_t read_start; /* of that segment */
@@ -40,22 +42,20 @@ struct mw_spool {
 /* ---- bytes ---- */
 
 typedef struct record_head {
-    uint32_t len, sum;
+    uint32_t len, head_len;
+    uint64_t sum;
 } record_head;
 
 /* With the position in it, so that bytes of elsewhere do not pass. */
-static uint32_t sum_of(uint64_t position, const void *bytes, size_t len)
+static uint64_t sum_of(uint64_t position, const record_head *h, const void *head, const void *body)
 {
-    return (uint32_t)mw_hash_fold(mw_hash(bytes, len) ^ position, MW_HASH_K1 ^ len);
+    uint64_t first = mw_hash(head, h->head_len), rest = mw_hash(body, h->len - h->head_len);
+    return mw_hash_fold(first ^ position, rest ^ MW_HASH_K1 ^ h->len);
 }
 
-static uint32_t sum_of_two(uint64_t position, const void *head, size_t head_len, const void *body,
-                           size_t len, mw_buffer *scratch)
+static int is_whole(uint64_t position, const record_head *h, const char *bytes)
 {
-    scratch->len = 0;
-    mw_buffer_append(scratch, head, head_len);
-    mw_buffer_append(scratch, body, len);
-    return sum_of(position, scratch->bytes, scratch->len);
+    return h->head_len <= h->len && sum_of(position, h, bytes, bytes + h->head_len) == h->sum;
 }
 
 static void path_of(const char *folder, uint64_t start, char *path, size_t room)
@@ -102,7 +102,7 @@ static int64_t look(walk *w, uint64_t at)
     if (!read_all(w->fd, w->bytes.bytes, h.len, (off_t)(HEAD_BYTES + at + sizeof h))) return 0;
     w->bytes.len = h.len;
     int64_t len = (int64_t)(sizeof h + h.len);
-    return sum_of(w->start + at, w->bytes.bytes, h.len) == h.sum ? len : -len;
+    return is_whole(w->start + at, &h, w->bytes.bytes) ? len : -len;
 }
 
 /* Where the whole records of the last segment end. One that is damaged but has others behind it is
@@ -222,10 +222,10 @@ mw_status mw_spool_open(mw_spool **result, const char *folder, size_t bytes, uin
 void mw_spool_close(mw_spool *s)
 {
     if (!s) return;
+    for (size_t i = 0; i < s->complete_count; i++) close(s->complete[i]);
     if (s->fd >= 0) close(s->fd);
     if (s->read_fd >= 0) close(s->read_fd);
     mw_buffer_close(&s->ahead);
-    mw_buffer_close(&s->scratch);
     free(s->list);
     free(s->folder);
     free(s);
@@ -255,12 +255,31 @@ static mw_status begin_segment(mw_spool *s, uint64_t start, mw_error *error)
         if (fd >= 0) close(fd), unlink(path);
         return MW_IO;
     }
-    int folder = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder >= 0) fsync(folder), close(folder);
-    if (s->fd >= 0) fdatasync(s->fd), close(s->fd);
+    if (s->fd >= 0 && s->complete_count == COMPLETE_MOST) fdatasync(s->fd), close(s->fd);
+    else if (s->fd >= 0)
+        s->complete[s->complete_count++] = s->fd;
     s->fd = fd;
+    s->names_unsynced = 1;
     add_segment(s, start, start);
     return MW_OK;
+}
+
+/* How many bytes could be written. */
+static size_t write_parts(int fd, struct iovec *parts, int count, off_t at)
+{
+    size_t done = 0;
+    while (count) {
+        ssize_t n = pwritev(fd, parts, count, at + (off_t)done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        done += (size_t)n;
+        for (size_t left = (size_t)n; count && left >= parts->iov_len; parts++, count--)
+            left -= parts->iov_len, n = (ssize_t)left;
+        if (!count) break;
+        parts->iov_base = (char *)parts->iov_base + n;
+        parts->iov_len -= (size_t)n;
+    }
+    return done;
 }
 
 mw_status mw_spool_append(mw_spool *s, const void *head, size_t head_len, const void *body,
@@ -274,20 +293,11 @@ mw_status mw_spool_append(mw_spool *s, const void *head, size_t head_len, const 
         status = begin_segment(s, end, error);
     if (status != MW_OK) return status;
     segment *last = &s->list[s->count - 1];
-    record_head h = {.len = (uint32_t)(head_len + len),
-                     .sum = sum_of_two(end, head, head_len, body, len, &s->scratch)};
+    record_head h = {.len = (uint32_t)(head_len + len), .head_len = (uint32_t)head_len};
+    h.sum = sum_of(end, &h, head, body);
     off_t at = (off_t)(HEAD_BYTES + (end - last->start));
-    size_t total = sizeof h + s->scratch.len, done = 0;
-    while (done < total) {
-        struct iovec parts[2] = {{&h, sizeof h}, {s->scratch.bytes, s->scratch.len}};
-        size_t first = done < sizeof h ? 0 : 1, skip = first ? done - sizeof h : done;
-        parts[first].iov_base = (char *)parts[first].iov_base + skip;
-        parts[first].iov_len -= skip;
-        ssize_t n = pwritev(s->fd, parts + first, (int)(2 - first), at + (off_t)done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
-        done += (size_t)n;
-    }
+    struct iovec parts[] = {{&h, sizeof h}, {(void *)head, head_len}, {(void *)body, len}};
+    size_t total = sizeof h + h.len, done = write_parts(s->fd, parts, 3, at);
     if (done < total) {
         mw_fail(error, MW_IO, "cannot write to the buffer in '%s': %s", s->folder, strerror(errno));
         if (ftruncate(s->fd, at) != 0) mw_log(MW_WARN, "buffer", "half a record is left");
@@ -298,12 +308,19 @@ mw_status mw_spool_append(mw_spool *s, const void *head, size_t head_len, const 
     return MW_OK;
 }
 
-size_t mw_spool_unsynced(mw_spool *s, int *fds, size_t most)
+size_t mw_spool_unsynced(mw_spool *s, int fds[MW_SPOOL_FDS])
 {
-    if (!s->unsynced || !most || s->fd < 0) return 0;
-    fds[0] = dup(s->fd);
-    s->unsynced = 0;
-    return fds[0] >= 0;
+    size_t n = 0;
+    if (s->names_unsynced) fds[n++] = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < s->complete_count; i++) fds[n++] = s->complete[i];
+    if (s->unsynced && s->fd >= 0) fds[n++] = dup(s->fd);
+    s->complete_count = 0, s->unsynced = s->names_unsynced = 0;
+    return n;
+}
+
+int mw_spool_is_unsynced(const mw_spool *s)
+{
+    return s->unsynced;
 }
 
 /* ---- reading ---- */
@@ -364,7 +381,7 @@ static int give_up(mw_spool *s, const segment *g, uint64_t *position, uint64_t t
     return -1;
 }
 
-int mw_spool_read(mw_spool *s, uint64_t *position, mw_buffer *record, mw_error *error)
+int mw_spool_read(mw_spool *s, uint64_t *position, const char **bytes, size_t *len, mw_error *error)
 {
     record_head h;
     if (!s->count || *position >= mw_spool_end(s)) return 0;
@@ -372,7 +389,7 @@ int mw_spool_read(mw_spool *s, uint64_t *position, mw_buffer *record, mw_error *
     if (*position < g->start) *position = g->start;
     if (*position >= g->end) {
         *position = g[1].start; /* there is one: it is before the end */
-        return mw_spool_read(s, position, record, error);
+        return mw_spool_read(s, position, bytes, len, error);
     }
     const char *p = open_for_reading(s, g) ? bytes_at(s, g, *position, sizeof h) : NULL;
     if (p) memcpy(&h, p, sizeof h);
@@ -382,10 +399,8 @@ int mw_spool_read(mw_spool *s, uint64_t *position, mw_buffer *record, mw_error *
     p = bytes_at(s, g, *position, sizeof h + h.len);
     if (!p) return give_up(s, g, position, g->end, error);
     uint64_t next = *position + sizeof h + h.len;
-    if (sum_of(*position, p + sizeof h, h.len) != h.sum)
-        return give_up(s, g, position, next, error);
-    record->len = 0;
-    mw_buffer_append(record, p + sizeof h, h.len);
+    if (!is_whole(*position, &h, p + sizeof h)) return give_up(s, g, position, next, error);
+    *bytes = p + sizeof h, *len = h.len;
     *position = next;
     return 1;
 }

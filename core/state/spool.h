@@ -27,13 +27,17 @@ uint64_t mw_spool_end(const mw_spool *s);
 /* Appends a record of two parts; on MW_IO nothing of it is there. */
 mw_status mw_spool_append(mw_spool *s, const void *head, size_t head_len, const void *body,
                           size_t len, mw_error *error);
-/* Descriptors whose files have to be synced so that all up to the end is safe; the caller closes
- * them. At most `most`; those of segments that are complete have been synced. */
-size_t mw_spool_unsynced(mw_spool *s, int *fds, size_t most);
+/* Descriptors that have to be synced (fsync: the folder's may be among them) so that all up to the
+ * end is safe; the caller closes them. */
+enum { MW_SPOOL_FDS = 8 };
+size_t mw_spool_unsynced(mw_spool *s, int fds[MW_SPOOL_FDS]);
+int mw_spool_is_unsynced(const mw_spool *s);
 
-/* Reads the record at *position, and moves it behind. 0: there is none yet. -1: what was there is
- * damaged, *position is behind it, and `error` says what is lost of. */
-int mw_spool_read(mw_spool *s, uint64_t *position, mw_buffer *record, mw_error *error);
+/* Reads the record at *position, and moves it behind; its bytes are good until the next call. 0:
+ * there is none yet. -1: what was there is damaged, *position is behind it, and `error` says what
+ * is lost of. */
+int mw_spool_read(mw_spool *s, uint64_t *position, const char **bytes, size_t *len,
+                  mw_error *error);
 /* Lets go of segments all of which is before the position. */
 void mw_spool_trim(mw_spool *s, uint64_t position);
 

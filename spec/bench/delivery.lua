@@ -35,7 +35,7 @@ for _, shards in ipairs { 1, 2 } do
 end
 
 -- The disk buffer: what one connection of tcp sends, taken in, synced, read and discarded, beside writing the same bytes in a row.
-local count = math.floor(m.events / 2)
+local count = m.events
 local bytes = m.payments("plain", count)
 
 assert(os.execute(("cc -O2 -o %s/write_limit %s/spec/bench/write_limit.c"):format(m.folder, s.root)) == 0, "write_limit.c does not compile")
