@@ -94,45 +94,152 @@ function Broker:consume(topic, format, ...)
   return lines
 end
 
+local ffi = require "ffi"
+ffi.cdef [[
+  typedef struct rd_kafka_s rd_kafka_t;
+  typedef struct rd_kafka_conf_s rd_kafka_conf_t;
+  typedef struct rd_kafka_queue_s rd_kafka_queue_t;
+  typedef struct rd_kafka_op_s rd_kafka_event_t;
+  typedef struct rd_kafka_DeleteTopic_s rd_kafka_DeleteTopic_t;
+  rd_kafka_conf_t *rd_kafka_conf_new(void);
+  int rd_kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, char *errstr, size_t errstr_size);
+  rd_kafka_t *rd_kafka_new(int type, rd_kafka_conf_t *conf, char *errstr, size_t errstr_size);
+  void rd_kafka_destroy(rd_kafka_t *rk);
+  rd_kafka_queue_t *rd_kafka_queue_new(rd_kafka_t *rk);
+  rd_kafka_DeleteTopic_t *rd_kafka_DeleteTopic_new(const char *topic);
+  void rd_kafka_DeleteTopic_destroy(rd_kafka_DeleteTopic_t *del_topic);
+  void rd_kafka_DeleteTopics(rd_kafka_t *rk, rd_kafka_DeleteTopic_t **del_topics, size_t count, const void *options, rd_kafka_queue_t *rkqu);
+  rd_kafka_event_t *rd_kafka_queue_poll(rd_kafka_queue_t *rkqu, int timeout_ms);
+  int rd_kafka_event_error(rd_kafka_event_t *rkev);
+  void rd_kafka_event_destroy(rd_kafka_event_t *rkev);
+  void rd_kafka_queue_destroy(rd_kafka_queue_t *rkqu);
+]]
+
+--- Deletes a topic.
+function Broker:delete(topic)
+  local C, why = ffi.load "rdkafka.so.1", ffi.new "char[300]"
+  local conf = C.rd_kafka_conf_new()
+  C.rd_kafka_conf_set(conf, "bootstrap.servers", self.address, why, 300)
+  local rk = C.rd_kafka_new(0, conf, why, 300)
+  local queue, list = C.rd_kafka_queue_new(rk), ffi.new("rd_kafka_DeleteTopic_t *[1]", C.rd_kafka_DeleteTopic_new(topic))
+  C.rd_kafka_DeleteTopics(rk, list, 1, nil, queue)
+  local event = C.rd_kafka_queue_poll(queue, 20000)
+  assert(event ~= nil and C.rd_kafka_event_error(event) == 0, "the topic is not deleted")
+  C.rd_kafka_DeleteTopic_destroy(list[0])
+  C.rd_kafka_event_destroy(event)
+  C.rd_kafka_queue_destroy(queue)
+  C.rd_kafka_destroy(rk)
+end
+
 function Broker:kill(signal)
   self.process:kill(signal or s.SIGKILL)
   self.process:wait(30)
+end
+
+local CONFIG = [[
+process.roles=broker,controller
+node.id=%NODE%
+controller.quorum.voters=%VOTERS%
+listeners=PLAINTEXT://127.0.0.1:%PORT%,CONTROLLER://127.0.0.1:%CONTROLLER%
+advertised.listeners=PLAINTEXT://127.0.0.1:%ADVERTISED%
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs=%FOLDER%/log
+num.partitions=%PARTITIONS%
+default.replication.factor=%REPLICAS%
+min.insync.replicas=%LEAST%
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=%REPLICAS%
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=%REPLICAS%
+transaction.state.log.min.isr=%LEAST%
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=%SESSION%
+broker.heartbeat.interval.ms=200
+replica.lag.time.max.ms=3000
+message.max.bytes=1000000
+]]
+
+--- One of `ports`, formatted and not started.
+local function prepare(ports, node, options)
+  local folder, voters = s.folder(), {}
+  for i, each in ipairs(ports) do
+    voters[i] = i .. "@127.0.0.1:" .. each.controller
+  end
+  local self = setmetatable({ address = "127.0.0.1:" .. ports[node].port, port = ports[node].port, config = folder .. "/server.properties" }, Broker)
+  local values = {
+    NODE = node,
+    VOTERS = table.concat(voters, ","),
+    PORT = ports[node].port,
+    CONTROLLER = ports[node].controller,
+    ADVERTISED = options.advertised or ports[node].port,
+    FOLDER = folder,
+    PARTITIONS = options.partitions or 4,
+    REPLICAS = #ports,
+    LEAST = math.min(#ports, 2),
+    SESSION = #ports > 1 and 3000 or 1000,
+  }
+  s.write(self.config, (CONFIG:gsub("%%(%u+)%%", values)))
+  local code, out, err =
+    s.run(java("kafka.tools.StorageTool", "format", "-t", "bW9vbndlaXJicm9rZXIwMQ", "-c", self.config), nil, 60)
+  assert(code == 0, out .. err)
+  return self
 end
 
 --- A broker with `partitions` for each topic that is made by writing to it. `advertised`: the port that clients are told, where a
 --- proxy stands before it.
 function M.start(partitions, advertised)
   fetch()
-  local folder, port, controller = s.folder(), M.free_port(), M.free_port()
-  local self = setmetatable({ address = "127.0.0.1:" .. port, port = port, config = folder .. "/server.properties" }, Broker)
-  s.write(
-    self.config,
-    ([[
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:%d
-listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d
-advertised.listeners=PLAINTEXT://127.0.0.1:%d
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-log.dirs=%s/log
-num.partitions=%d
-offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
-transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=1000
-broker.heartbeat.interval.ms=200
-message.max.bytes=1000000
-]]):format(controller, port, controller, advertised or port, folder, partitions or 4)
-  )
-  local code, out, err =
-    s.run(java("kafka.tools.StorageTool", "format", "-t", "bW9vbndlaXJicm9rZXIwMQ", "-c", self.config), nil, 60)
-  assert(code == 0, out .. err)
+  local self = prepare({ { port = M.free_port(), controller = M.free_port() } }, 1, { partitions = partitions, advertised = advertised })
   self:restart()
   return self
+end
+
+local Cluster = setmetatable({}, { __index = Broker })
+Cluster.__index = Cluster
+
+--- Three brokers, with every topic on all of them. What a broker can do it can too, by those that are alive.
+function M.cluster(partitions)
+  fetch()
+  local ports, self = {}, setmetatable({ brokers = {} }, Cluster)
+  for i = 1, 3 do
+    ports[i] = { port = M.free_port(), controller = M.free_port() }
+  end
+  for i = 1, 3 do
+    self.brokers[i] = prepare(ports, i, { partitions = partitions })
+    self.brokers[i].process = s.start(java("kafka.Kafka", self.brokers[i].config))
+  end
+  local addresses = {}
+  for i, b in ipairs(self.brokers) do
+    addresses[i] = b.address
+  end
+  self.address = table.concat(addresses, ",")
+  self:whole()
+  return self
+end
+
+--- Waits until all three are there, and all partitions on all of them.
+function Cluster:whole()
+  s.eventually(function()
+    local code, out = self:kcat("-L", "-m", "5")
+    if code ~= 0 or not out:find "\n 3 brokers:" then return false end
+    for isrs in out:gmatch "isrs: ([%d,]+)" do
+      if not isrs:find "%d,%d,%d" then return false end
+    end
+    return true
+  end, 90, function() return "the cluster is whole: " .. select(2, self:kcat("-L", "-m", "5")) end)
+end
+
+function Cluster:kill(signal)
+  for _, b in ipairs(self.brokers) do
+    if not b.process:poll() then b:kill(signal or s.SIGKILL) end
+  end
+end
+
+--- The broker that leads partition 0 of a topic.
+function Cluster:leader(topic)
+  local _, out = self:kcat("-L", "-t", topic, "-m", "5")
+  return self.brokers[tonumber((assert(out:match "partition 0, leader (%d)", out)))]
 end
 
 return M

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 enum { CHECKPOINT_MS = 100, CHECKPOINT_MS_LEAST = 10, PROGRESS_MS = 500 };
+enum { COPY_FIRST_S = 5, COPY_REST_S = 600 };
 
 /* ---- loading ---- */
 
@@ -167,10 +168,41 @@ static uint64_t look_every_ms(const mw_flow *f)
                                     : (uint64_t)ms;
 }
 
+/* ---- a copy of the state, now and then ---- */
+
+static void copy_state(uv_work_t *work)
+{
+    mw_flow *f = work->data;
+    mw_error error;
+    if (mw_store_copy(f->store, &error) != MW_OK)
+        mw_log(MW_WARN, "checkpoint", "%s; it is tried again later", error.message);
+}
+
+static void on_copied(uv_work_t *work, int status)
+{
+    mw_flow *f = work->data;
+    (void)status;
+    f->copy.running = 0;
+}
+
+/* Where checkpoints have been made since the last. */
+static void look_at_copy(mw_flow *f)
+{
+    uint64_t made = mw_counted(&f->checkpoints);
+    int64_t now_ns = mw_clock_steady_ns(), rest = f->copy.at_ns ? COPY_REST_S : COPY_FIRST_S;
+    if (!f->store || f->copy.running || made == f->copy.checkpoints) return;
+    if (now_ns - (f->copy.at_ns ? f->copy.at_ns : f->started_ns) < rest * 1000000000) return;
+    f->copy.at_ns = now_ns, f->copy.checkpoints = made;
+    f->copy.running = 1;
+    f->copy.work.data = f;
+    uv_queue_work(f->loop, &f->copy.work, copy_state, on_copied);
+}
+
 static void on_checkpoint(uv_timer_t *timer)
 {
     mw_flow *f = timer->data;
     mw_error error;
+    look_at_copy(f);
     uv_timer_set_repeat(timer, look_every_ms(f));
     if (mw_cut_is_used(f)) {
         mw_cut_retry(f);

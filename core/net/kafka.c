@@ -6,7 +6,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { END_SECONDS = 3 };
 
 mw_status mw_kafka_set(rd_kafka_conf_t *conf, const char *name, const char *value, mw_error *error)
 {
@@ -25,6 +28,51 @@ mw_status mw_kafka_name(rd_kafka_conf_t *conf, const char *name, mw_error *error
 {
     rd_kafka_conf_set_log_cb(conf, on_log);
     return mw_kafka_set(conf, "client.id", name, error);
+}
+
+/* ---- the end ---- */
+
+/* Shared by who waits and the thread; freed by the last. */
+typedef struct ending {
+    pthread_mutex_t lock;
+    pthread_cond_t over;
+    rd_kafka_t *rk;
+    int done, left;
+} ending;
+
+static void *destroy(void *arg)
+{
+    ending *e = arg;
+    rd_kafka_destroy(e->rk);
+    pthread_mutex_lock(&e->lock);
+    e->done = 1;
+    int last = e->left;
+    pthread_cond_signal(&e->over);
+    pthread_mutex_unlock(&e->lock);
+    if (last) free(e);
+    return NULL;
+}
+
+void mw_kafka_end(rd_kafka_t *rk)
+{
+    pthread_t thread;
+    struct timespec until;
+    ending *e = calloc(1, sizeof *e);
+    mw_assert(e != NULL);
+    e->rk = rk;
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->over, NULL);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += END_SECONDS;
+    mw_assert(pthread_create(&thread, NULL, destroy, e) == 0);
+    pthread_detach(thread);
+    pthread_mutex_lock(&e->lock);
+    while (!e->done && pthread_cond_timedwait(&e->over, &e->lock, &until) == 0) {
+    }
+    int done = e->done;
+    e->left = !done;
+    pthread_mutex_unlock(&e->lock);
+    if (done) free(e);
 }
 
 /* ---- queues ---- */

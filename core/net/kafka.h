@@ -16,6 +16,10 @@ mw_status mw_kafka_set(rd_kafka_conf_t *conf, const char *name, const char *valu
 /* Its client is called `name`, and what it has to say goes to the router's log. */
 mw_status mw_kafka_name(rd_kafka_conf_t *conf, const char *name, mw_error *error);
 
+/* Frees a client whose queues are closed, and waits for that, but not for ever: librdkafka 2.0 does
+ * not end when a topic was deleted that it had read. Then a thread stays behind. */
+void mw_kafka_end(rd_kafka_t *rk);
+
 typedef struct mw_kafka_watch mw_kafka_watch;
 
 /* `ready` is called when the queue has something; all of it is then to be taken, or to be asked for

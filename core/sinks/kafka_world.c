@@ -37,7 +37,7 @@ void mw_kafka_producer_close(mw_kafka_producer *p)
     for (int i = 0; i < MW_KAFKA_TOPICS; i++)
         if (p->topics[i]) rd_kafka_topic_destroy(p->topics[i]);
     rd_kafka_queue_destroy(p->queue);
-    rd_kafka_destroy(p->rk);
+    mw_kafka_end(p->rk);
     *p = (mw_kafka_producer){.world = p->world};
 }
 

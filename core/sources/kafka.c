@@ -506,7 +506,7 @@ static void close_kafka(mw_source *s)
     mw_kafka_group_release(k->membership);
     rd_kafka_queue_destroy(k->queue);
     rd_kafka_consumer_close(k->consumer);
-    rd_kafka_destroy(k->consumer);
+    mw_kafka_end(k->consumer);
     if (k->leaving) rd_kafka_topic_partition_list_destroy(k->leaving);
     mw_kafka_free_parts(k);
     mw_buffer_close(&k->text);

@@ -1,4 +1,5 @@
 /* store.c: see store.h. */
+#include "base/log.h"
 #include "state/store_private.h"
 
 #include <errno.h>
@@ -78,14 +79,42 @@ static mw_status open_db(mw_store *s, const char *folder, mw_error *error)
     return MW_OK;
 }
 
+/* What is damaged is kept under another name, and the copy takes its place. */
+static mw_status mend(const char *folder, mw_error *error)
+{
+    char path[PATH_BYTES + 32], aside[PATH_BYTES + 32], copy[PATH_BYTES + 32];
+    mw_error why;
+    if (mw_store_verify(folder, NULL, &why) == MW_OK) return MW_OK;
+    snprintf(path, sizeof path, "%s/previous", folder);
+    snprintf(copy, sizeof copy, "%s/previous/data.mdb", folder);
+    if (access(copy, R_OK) != 0 || mw_store_verify(path, NULL, NULL) != MW_OK)
+        return mw_fail(
+            error, MW_INVALID,
+            "%s, and there is no good copy of before: put the folder back from a backup, "
+            "or choose another with --state DIR to begin with nothing",
+            why.message);
+    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    snprintf(aside, sizeof aside, "%s/data.mdb.damaged", folder);
+    if (rename(path, aside) != 0 || rename(copy, path) != 0)
+        return mw_fail(error, MW_IO, "%s, and the copy cannot take its place: %s", why.message,
+                       strerror(errno));
+    mw_log(MW_ERROR, "checkpoint",
+           "%s; it is kept as '%s', and the run goes on from the checkpoint of the copy before it",
+           why.message, aside);
+    return MW_OK;
+}
+
 mw_status mw_store_open(mw_store **store, const char *folder, mw_error *error)
 {
     mw_store *s = calloc(1, sizeof *s);
     mw_assert(s != NULL);
     s->lock_fd = -1;
+    s->folder = strdup(folder);
+    mw_assert(s->folder != NULL);
     pthread_mutex_init(&s->lock, NULL);
     mw_status status = make_folders(folder, error);
     if (status == MW_OK) status = take_lock(s, folder, error);
+    if (status == MW_OK) status = mend(folder, error);
     if (status == MW_OK) status = open_db(s, folder, error);
     if (status != MW_OK) {
         mw_store_close(s);
@@ -101,6 +130,7 @@ void mw_store_close(mw_store *s)
     if (s->env) mdb_env_close(s->env);
     if (s->lock_fd >= 0) close(s->lock_fd);
     pthread_mutex_destroy(&s->lock);
+    free(s->folder);
     free(s);
 }
 
@@ -115,6 +145,7 @@ int mw_store_find(mw_store *s, const char *key, size_t key_len, mw_buffer *out)
     MDB_val k = key_of(key, key_len), v;
     if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0) return 0;
     int found = mdb_get(txn, s->db, &k, &v) == 0;
+    if (found) mw_assert(mw_store_plain(&k, &v)); /* a restart finds that, too */
     if (found) mw_buffer_append(out, v.mv_data, v.mv_size);
     mdb_txn_abort(txn);
     return found;
@@ -130,6 +161,12 @@ static int begins_with(const MDB_val *key, const char *prefix, size_t len)
     return key->mv_size >= len && memcmp(key->mv_data, prefix, len) == 0;
 }
 
+static int is_plain(const MDB_val *k, MDB_val *v)
+{
+    mw_assert(mw_store_plain(k, v));
+    return 1;
+}
+
 void mw_store_from(mw_store *s, const mw_buffer *prefix, const mw_buffer *from, mw_store_visit each,
                    void *self)
 {
@@ -139,7 +176,7 @@ void mw_store_from(mw_store *s, const mw_buffer *prefix, const mw_buffer *from, 
     if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0) return;
     if (mdb_cursor_open(txn, s->db, &cursor) == 0) {
         int rc = mdb_cursor_get(cursor, &k, &v, from->len ? MDB_SET_RANGE : MDB_FIRST);
-        while (rc == 0 && begins_with(&k, prefix->bytes, prefix->len) &&
+        while (rc == 0 && begins_with(&k, prefix->bytes, prefix->len) && is_plain(&k, &v) &&
                each(self, k.mv_data, k.mv_size, v.mv_data, v.mv_size))
             rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
         mdb_cursor_close(cursor);
@@ -151,23 +188,6 @@ void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit e
 {
     const mw_buffer from = {.bytes = (char *)prefix, .len = len};
     mw_store_from(s, &from, &from, each, self);
-}
-
-mw_status mw_store_verify(mw_store *s, mw_error *error)
-{
-    MDB_txn *txn;
-    MDB_cursor *cursor;
-    MDB_val k, v;
-    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
-    if (rc == 0) {
-        rc = mdb_cursor_open(txn, s->db, &cursor);
-        int open = rc == 0;
-        while (rc == 0) rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
-        if (open) mdb_cursor_close(cursor);
-        mdb_txn_abort(txn);
-    }
-    if (rc == MDB_NOTFOUND) return MW_OK;
-    return mw_fail(error, MW_INVALID, "the state cannot be read: %s", mdb_strerror(rc));
 }
 
 /* A transaction that is begun for each read and let go after it: one that stays would keep every
@@ -207,7 +227,7 @@ int mw_store_reader_find(mw_store_reader *r, const char *key, size_t key_len, mw
 {
     MDB_val k = key_of(key, key_len), v;
     mw_assert(mdb_txn_renew(r->txn) == 0);
-    int found = mdb_get(r->txn, r->store->db, &k, &v) == 0;
+    int found = mdb_get(r->txn, r->store->db, &k, &v) == 0 && is_plain(&k, &v);
     if (found) replace(out, &v);
     mdb_txn_reset(r->txn);
     return found;
@@ -218,7 +238,7 @@ int mw_store_reader_seek(mw_store_reader *r, mw_buffer *key, size_t prefix, mw_b
     MDB_val k = key_of(key->bytes, key->len), v;
     mw_assert(mdb_txn_renew(r->txn) == 0 && mdb_cursor_renew(r->txn, r->cursor) == 0);
     int found = mdb_cursor_get(r->cursor, &k, &v, MDB_SET_RANGE) == 0 &&
-                begins_with(&k, key->bytes, prefix);
+                begins_with(&k, key->bytes, prefix) && is_plain(&k, &v);
     if (found) replace(key, &k), replace(value, &v);
     mdb_txn_reset(r->txn);
     return found;
@@ -240,10 +260,14 @@ mw_store_writer *mw_store_begin(mw_store *s)
 void mw_store_add(mw_store_writer *w, const char *key, size_t key_len, const void *value,
                   size_t len)
 {
-    MDB_val k = key_of(key, key_len), v = {.mv_size = len, .mv_data = (void *)value};
+    MDB_val k = key_of(key, key_len), v = {.mv_size = len + MW_STORE_SUM};
     if (w->aside) mw_store_record(w, MW_STORE_ADD, key, key_len, value, len);
-    else if (w->rc == 0)
-        w->rc = mdb_cursor_put(w->cursor, &k, &v, 0);
+    if (w->rc || w->aside) return;
+    w->rc = mdb_cursor_put(w->cursor, &k, &v, MDB_RESERVE);
+    if (w->rc) return;
+    const uint32_t sum = mw_store_sum(&k, value, len);
+    memcpy(v.mv_data, value, len);
+    memcpy((char *)v.mv_data + len, &sum, sizeof sum);
 }
 
 void mw_store_remove(mw_store_writer *w, const char *key, size_t key_len)

@@ -17,7 +17,9 @@ typedef struct mw_record {
     size_t len;
 } mw_record;
 
-/* Makes the folder where it is missing. MW_IO when it cannot be used, or another router has it. */
+/* Makes the folder where it is missing. MW_IO when it cannot be used, or another router has it.
+ * Everything is read once before: a state that is damaged is set aside, and the copy of before
+ * (mw_store_copy) takes its place; MW_INVALID: there is none. */
 mw_status mw_store_open(mw_store **store, const char *folder, mw_error *error);
 void mw_store_close(mw_store *s);
 /* Appends the value to `out`; 0 when there is none. */
@@ -34,8 +36,12 @@ void mw_store_each(mw_store *s, const char *prefix, size_t len, mw_store_visit e
 void mw_store_from(mw_store *s, const mw_buffer *prefix, const mw_buffer *from, mw_store_visit each,
                    void *self);
 
-/* Reads everything once. MW_INVALID: it cannot be read. */
-mw_status mw_store_verify(mw_store *s, mw_error *error);
+/* Reads all of a folder once, in a process of its own, since what is damaged may end it, and
+ * changes nothing. MW_INVALID: it is damaged; `error` says where. */
+mw_status mw_store_verify(const char *folder, uint64_t *rows, mw_error *error);
+/* Puts a copy of all that is committed into the folder, in the place of the one before. Any thread;
+ * nobody waits for it. */
+mw_status mw_store_copy(mw_store *s, mw_error *error);
 
 /* Reads of one thread that never wait for a write: each sees what is committed by then. */
 typedef struct mw_store_reader mw_store_reader;

@@ -10,6 +10,7 @@
 struct mw_store {
     MDB_env *env;
     MDB_dbi db;
+    char *folder;
     int lock_fd;
     pthread_mutex_t lock;
 };
@@ -22,6 +23,12 @@ struct mw_store_writer {
     int aside; /* it is written down in `steps` first */
     mw_buffer steps;
 };
+
+/* store_verify.c: a value is kept with a sum of it and its key, MW_STORE_SUM bytes, behind it. */
+enum { MW_STORE_SUM = 4 };
+uint32_t mw_store_sum(const MDB_val *key, const void *value, size_t len);
+/* Takes the sum off; 0: it is not its own. */
+int mw_store_plain(const MDB_val *key, MDB_val *value);
 
 enum { MW_STORE_ADD = 'a', MW_STORE_REMOVE = 'r', MW_STORE_DROP = 'd' };
 

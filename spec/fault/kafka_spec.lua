@@ -232,6 +232,32 @@ describe("Kafka", function()
     end
   end)
 
+  it("goes on when topics are deleted that it reads and writes", function()
+    local folder = s.folder()
+    local text = flow(broker, [[topics = { "in-d", "in-d2" }, group = "g-d", commit = "50ms"]], COPY:gsub('"out%-" .. e.t', "e.t"))
+    local function some(topic, to, from, last)
+      local lines = {}
+      for n = from, last do
+        lines[#lines + 1] = ('k:{"t":"%s","k":"k","n":%d}'):format(to, n)
+      end
+      broker:produce(topic, lines, true)
+    end
+    some("in-d", "out-d", 1, 100)
+    some("in-d2", "out-d2", 1, 100)
+    local p = s.router(folder, text, { "--state", "state" })
+    s.eventually(function() return count "out-d" == 100 and count "out-d2" == 100 end, 30, "it works")
+    broker:delete "in-d"
+    broker:delete "out-d"
+    some("in-d2", "out-d2", 101, 200)
+    some("in-d2", "out-d", 201, 300)
+    s.eventually(function() return count "out-d2" == 200 end, 30, function() return "what is there still goes on: " .. p:stderr() end)
+    s.eventually(function()
+      return count "out-d" + #s.lines(folder .. "/state/dead-letters.ndjson") == 100
+    end, 60, function() return "none is lost: " .. count "out-d" .. p:stderr() end)
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+  end)
+
   it("ends, though the broker is gone", function()
     local folder = s.folder()
     local p = s.router(folder, flow(broker, SOURCE:format("g", "g"), COPY), { "--state", "state" })
