@@ -43,6 +43,8 @@ local COMMON = {
     { "time_format", "text", "auto", "how it says that: auto (numbers by their size as s, ms, us or ns since 1970; texts as RFC 3339 or such a number), s, ms, us, ns, rfc3339, syslog, or a pattern of strptime, read as UTC where it has no %z" },
     { "lateness", "duration", "0s", "how much later than others of its partition an event may come (the disorder that is allowed)" },
     { "idle", "duration", "10s", "a partition that gives nothing for so long does not hold event time back" },
+    { "buffer.size", "size", "1GiB", "http, tcp, udp, unix: with `buffer = { … }` what is taken in is on disk before it is acknowledged; the most it may take there" },
+    { "buffer.sync", "duration", "100ms", "how long a sync of the buffer may wait for others" },
   },
   sink = {
     { "format", "text", "ndjson", "how events become bytes: " .. table.concat(kinds.formats, ", ") },
@@ -51,6 +53,7 @@ local COMMON = {
     { "without", "texts", "", "leave these fields out" },
     { "template", "text", "", "write this text instead, with {field} replaced ({{ is a brace)" },
     { "queue", "size", "16MiB", "bytes that may wait before all sources are paused" },
+    { "delivery", "text", "", "`at-least-once`: in a flow that is exactly once this sink need not be" },
   },
 }
 

@@ -16,7 +16,7 @@ local function fetch()
     "-q",
     "-B",
     "-f",
-    s.root .. "/spec/kafka/pom.xml",
+    s.root .. "/examples/kafka-fraud/pom.xml",
     "-DbuildDirectory=" .. home .. "/target",
     "dependency:copy-dependencies",
     "-DincludeScope=runtime",

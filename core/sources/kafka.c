@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "event/json.h"
+#include "event/time.h"
 #include "sources/kafka_private.h"
 
 #include <stddef.h>
@@ -22,8 +23,10 @@ static const mw_option options[] = {
      NULL, NULL},
     {"session", MW_OPT_DURATION, "10s", "how long the group waits for a member that says nothing",
      NULL, NULL},
-    {"start", MW_OPT_TEXT, "earliest", "where to begin, where neither we nor the group know better",
-     "earliest|latest", NULL},
+    {"start", MW_OPT_TEXT, "earliest",
+     "where to begin, where neither we nor the group know better: earliest, latest, an offset, a "
+     "time (RFC 3339), or committed: only where the group knows",
+     NULL, NULL},
     {"commit", MW_OPT_DURATION, "1s", "how often the group is told how far all has come", NULL,
      NULL},
     {"config", MW_OPT_MAP, NULL, "properties of librdkafka, by their names", NULL, NULL},
@@ -361,6 +364,35 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- the source ---- */
 
+static mw_status read_start(mw_kafka_source *k, mw_error *error)
+{
+    static const char *const names[] = {"earliest", "latest", "committed"};
+    const char *text = mw_config_text(k->source->config, "start", "earliest");
+    const mw_value value = {.kind = MW_STRING, .text = text, .len = (uint32_t)strlen(text)};
+    mw_time_format format;
+    int64_t ns;
+    char *end;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(text, names[i]) == 0) {
+            k->start.kind = (mw_kafka_start)i;
+            return MW_OK;
+        }
+    k->start.at = strtoll(text, &end, 10);
+    if (end > text && !*end && k->start.at >= 0) {
+        k->start.kind = MW_KAFKA_OFFSET;
+        return MW_OK;
+    }
+    mw_time_format_find(&format, "rfc3339");
+    if (mw_time_read(&format, &value, mw_clock_wall_ns(), &ns)) {
+        k->start.kind = MW_KAFKA_TIME, k->start.at = ns / 1000000;
+        return MW_OK;
+    }
+    return mw_fail(error, MW_CONFIG,
+                   "'start' must be earliest, latest, committed, an offset or a time such as "
+                   "\"2026-01-31T12:00:00Z\", not '%s'",
+                   text);
+}
+
 static mw_status read_conf(mw_kafka_source *k, rd_kafka_conf_t *conf, mw_error *error)
 {
     mw_config *c = k->source->config;
@@ -368,18 +400,19 @@ static mw_status read_conf(mw_kafka_source *k, rd_kafka_conf_t *conf, mw_error *
     char session[24];
     snprintf(session, sizeof session, "%lld",
              (long long)mw_config_int(c, "session", 10000000000) / 1000000);
-    const char *const own[][2] = {{"bootstrap.servers", mw_config_text(c, "brokers", "")},
-                                  {"group.id", mw_config_text(c, "group", "")},
-                                  {"auto.offset.reset", mw_config_text(c, "start", "earliest")},
-                                  {"session.timeout.ms", session},
-                                  {"enable.auto.commit", "false"},
-                                  {"enable.auto.offset.store", "false"},
-                                  {"enable.partition.eof", k->source->once ? "true" : "false"},
-                                  {"partition.assignment.strategy", "cooperative-sticky"},
-                                  /* what waits in librdkafka: when it has enough, librdkafka 2.0
-                                     fetches nothing for a second, so only bytes bound it, */
-                                  {"queued.min.messages", "10000000"},
-                                  {"queued.max.messages.kbytes", "65536"}};
+    const char *const own[][2] = {
+        {"bootstrap.servers", mw_config_text(c, "brokers", "")},
+        {"group.id", mw_config_text(c, "group", "")},
+        {"auto.offset.reset", k->start.kind == MW_KAFKA_LATEST ? "latest" : "earliest"},
+        {"session.timeout.ms", session},
+        {"enable.auto.commit", "false"},
+        {"enable.auto.offset.store", "false"},
+        {"enable.partition.eof", k->source->once ? "true" : "false"},
+        {"partition.assignment.strategy", "cooperative-sticky"},
+        /* what waits in librdkafka: when it has enough, librdkafka 2.0
+           fetches nothing for a second, so only bytes bound it, */
+        {"queued.min.messages", "10000000"},
+        {"queued.max.messages.kbytes", "65536"}};
     mw_status status = mw_kafka_name(conf, k->source->name, error);
     mw_kafka_set(conf, "fetch.queue.backoff.ms", "10", NULL); /* and from 2.2 on as long as this */
     for (size_t i = 0; i < sizeof own / sizeof *own && status == MW_OK; i++)
@@ -426,6 +459,7 @@ static mw_status open_kafka(mw_source *s, mw_error *error)
     mw_status status = MW_OK;
     if (!mw_config_item(s->config, "topic", 0) && !mw_config_item(s->config, "topics", 0))
         status = mw_fail(error, MW_CONFIG, "'topic' or 'topics' must be given");
+    if (status == MW_OK) status = read_start(k, error);
     if (status == MW_OK) status = open_consumer(k, error);
     if (status != MW_OK) {
         free(k);

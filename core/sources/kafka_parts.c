@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "sources/kafka_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,16 +47,45 @@ void mw_kafka_free_parts(mw_kafka_source *k)
 
 /* ---- where a partition begins ---- */
 
+/* The first message at or behind the time; there may be none yet. */
+static int64_t offset_of_time(mw_kafka_source *k, const mw_kafka_part *p, int64_t high)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *t = rd_kafka_topic_partition_list_add(list, p->topic, p->number);
+    t->offset = k->start.at;
+    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(k->consumer, list, ASK_MS);
+    int64_t found = err || t->err ? RD_KAFKA_OFFSET_INVALID : t->offset < 0 ? high : t->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return found;
+}
+
 /* Where `start` says, as a number, so that it stays there when nothing has been read before the
  * next start. Negative: it cannot be had, and librdkafka finds it by itself. */
 static int64_t first_offset(mw_kafka_source *k, const mw_kafka_part *p)
 {
     int64_t low, high;
-    const char *from = mw_config_text(k->source->config, "start", "earliest");
     rd_kafka_resp_err_t err =
         rd_kafka_query_watermark_offsets(k->consumer, p->topic, p->number, &low, &high, ASK_MS);
     if (err) return RD_KAFKA_OFFSET_INVALID;
-    return strcmp(from, "latest") == 0 ? high : low;
+    switch (k->start.kind) {
+    case MW_KAFKA_LATEST:
+        return high;
+    case MW_KAFKA_OFFSET:
+        return k->start.at < low ? low : k->start.at > high ? high : k->start.at;
+    case MW_KAFKA_TIME:
+        return offset_of_time(k, p, high);
+    case MW_KAFKA_COMMITTED: {
+        char why[400];
+        snprintf(why, sizeof why,
+                 "the group has no position in %s, and 'start' is \"committed\": commit one for it "
+                 "first, or let 'start' say where to begin",
+                 p->key);
+        mw_source_failed(k->source, why);
+        return high;
+    }
+    default:
+        return low;
+    }
 }
 
 /* Ours, if nobody else has committed since we did; else the group's; `asked`: it told which. */

@@ -31,6 +31,15 @@ typedef struct mw_kafka_part {
     char owner[MW_KAFKA_OWNER + 1]; /* who commits it */
 } mw_kafka_part;
 
+/* The first three in the order of their names in kafka.c. */
+typedef enum mw_kafka_start {
+    MW_KAFKA_EARLIEST,
+    MW_KAFKA_LATEST,
+    MW_KAFKA_COMMITTED,
+    MW_KAFKA_OFFSET,
+    MW_KAFKA_TIME,
+} mw_kafka_start;
+
 typedef struct mw_kafka_source {
     mw_source *source;
     rd_kafka_t *consumer;
@@ -39,6 +48,10 @@ typedef struct mw_kafka_source {
     mw_kafka_watch *watch;
     uv_timer_t timer;               /* commits, lag, partitions that leave */
     char owner[MW_KAFKA_OWNER + 1]; /* of partitions that were another's */
+    struct {
+        mw_kafka_start kind;
+        int64_t at; /* the offset, or milliseconds */
+    } start;
     mw_kafka_part *parts;
     mw_batch *batch; /* being filled, of `filling` */
     mw_kafka_part *filling;

@@ -121,6 +121,17 @@ function M.lint(d)
       }
     end
   end
+  for _, s in ipairs(d.sources) do
+    if s.kind == "kafka" and not s.options.member and #d.keeps > 0 then
+      found[#found + 1] = {
+        where = s.where,
+        message = "the flow keeps state by key and reads as a member of the group '"
+          .. s.options.group
+          .. "': state does not move when the group gives a partition to another router, so let no"
+          .. " other be in it, and give this one a name that stays (member)",
+      }
+    end
+  end
   for i, c in ipairs(d.channels) do
     if not used("channel", i) then
       found[#found + 1] = {

@@ -76,7 +76,12 @@ end
 
 m.title(("Disk buffer: %d events of 300 bytes, synced every 100 ms, read again and counted"):format(count))
 local r = m.in_turn({ sequential, buffered }, 3)
-m.line("written in a row %5.0f ns/event   through the buffer %5.0f ns/event   %.2f x its rate", m.figure(r[1], "wall") / count * 1e9, m.figure(r[2], "wall") / count * 1e9, 1 / m.ratio(r[2], r[1], "wall"))
+m.line(
+  "written in a row %5.0f ns/event   through the buffer %5.0f ns/event   %.2f x its rate",
+  m.figure(r[1], "wall") / count * 1e9,
+  m.figure(r[2], "wall") / count * 1e9,
+  1 / m.ratio(r[2], r[1], "wall")
+)
 
 -- A restart with 1 GiB in the buffer.
 do

@@ -4,7 +4,9 @@ local s = require "support"
 local FLOW = [[
   local mw = require "moonweir"
   local input = mw.source.%s
-  local out = mw.sink.http("out", { url = "http://127.0.0.1:%d/", queue = "256KiB", concurrency = 1, batch = { count = 50, after = "1ms" }, retry = { first = "10ms", most = "100ms" } })
+  local out = mw.sink.http("out", {
+    url = "http://127.0.0.1:%d/", queue = "256KiB", concurrency = 1, batch = { count = 50, after = "1ms" }, retry = { first = "10ms", most = "100ms" },
+  })
   mw.rule("r", { from = input, by = "k" }, function(e) out:send(e, { path = mw.meta(e).path, peer = mw.meta(e).peer and true }) end)
 ]]
 

@@ -160,6 +160,15 @@ describe("exactly once through Kafka", function()
     broker = outer
   end)
 
+  it("shows in the example, which anybody can run", function()
+    if not s.build:find "release" then return end
+    local code, text, err = s.run({ "sh", s.root .. "/examples/kafka-fraud/run.sh" }, {
+      env = { PORT = tostring(kafka.free_port()), CONTROLLER_PORT = tostring(kafka.free_port()) },
+    }, 120)
+    assert.equal(0, code, text .. err)
+    assert(text:find("20000 payments came out once, 0 more than once", 1, true), text)
+  end)
+
   it("goes from a file into Kafka, and what the broker refuses is a dead letter", function()
     local folder, lines = s.folder(), {}
     for n = 1, 3000 do

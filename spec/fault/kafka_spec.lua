@@ -172,6 +172,26 @@ describe("Kafka", function()
     assert.equal(50, count "out-l")
   end)
 
+  it("begins at an offset, at a time, or only where the group knows", function()
+    local function run(start, group)
+      local folder = s.folder()
+      local text = flow(broker, SOURCE:format("f", group) .. (', start = "%s"'):format(start), COPY:gsub('"out%-" .. e.t', ('"out-%s"'):format(group)))
+      local code, _, err = s.moonweir("run", folder, text, { "--state", "state", "--once", "--quiet" }, nil, 60)
+      return code, err, count("out-" .. group)
+    end
+    broker:produce("in-f", events("f", 1, 30, 1), true, "-p", "0")
+    s.sleep(1.2)
+    local time = os.date("!%Y-%m-%dT%H:%M:%SZ")
+    s.sleep(1.2)
+    broker:produce("in-f", events("f", 31, 50, 1), true, "-p", "0")
+    assert.same({ 0, 25 }, { run("25", "fo"), select(3, run("25", "fo")) })
+    local code, err, n = run(time, "ft")
+    assert.same({ 0, 20 }, { code, n }, err)
+    code, err = run("committed", "fc")
+    assert.equal(1, code)
+    assert(err:find("the group has no position in in-f/", 1, true), err)
+  end)
+
   it("ends at the end of what is there, where it runs once", function()
     local folder = s.folder()
     broker:produce("in-e", events("e", 1, 500, 10), true)
@@ -275,7 +295,7 @@ describe("Kafka", function()
       { [[group = "g"]], "'topic' or 'topics' must be given" },
       { [[topics = { "t" } ]], "the option 'group' is missing" },
       { [[topic = "t", group = "g", config = { ["no.such"] = "1" }]], "no.such" },
-      { [[topic = "t", group = "g", start = "middle"]], "earliest" },
+      { [[topic = "t", group = "g", start = "middle"]], "must be earliest, latest" },
     } do
       local folder = s.folder()
       local code, out, err = s.moonweir("run", folder, flow(broker, case[1], COPY), { "--state", "state", "--once" }, nil, 30)
