@@ -13,8 +13,12 @@ local payments = mw.source.kafka("payments", {
   time = "time",
   lateness = "2s",
 })
-local accepted = mw.sink.kafka("accepted", { brokers = BROKERS, topic = "payments.accepted", key = "{card}" })
-local review = mw.sink.kafka("review", { brokers = BROKERS, topic = "payments.review", key = "{card}" })
+
+local function topic(name, what)
+  return mw.sink.kafka(name, { brokers = BROKERS, topic = what, key = "{card}" })
+end
+local accepted = topic("accepted", "payments.accepted")
+local review = topic("review", "payments.review")
 
 local recent = mw.window("recent", {
   by = "card",
@@ -43,7 +47,15 @@ mw.test("a card that is at many shops in a minute is looked at", function(t)
   end
   t:expect(accepted, 3)
   t:expect(review, {
-    { card = "c1", amount = 10, merchant = "m4", time = 1004, reason = "many shops in a minute", payments = 4, total = 40 },
+    {
+      card = "c1",
+      amount = 10,
+      merchant = "m4",
+      time = 1004,
+      reason = "many shops in a minute",
+      payments = 4,
+      total = 40,
+    },
   })
 end)
 
