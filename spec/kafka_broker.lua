@@ -140,8 +140,8 @@ local CONFIG = [[
 process.roles=broker,controller
 node.id=%NODE%
 controller.quorum.voters=%VOTERS%
-listeners=PLAINTEXT://127.0.0.1:%PORT%,CONTROLLER://127.0.0.1:%CONTROLLER%
-advertised.listeners=PLAINTEXT://127.0.0.1:%ADVERTISED%
+listeners=PLAINTEXT://127.0.0.1:%PORT%,CONTROLLER://127.0.0.1:%CONTROLLER%%LISTENERS%
+advertised.listeners=PLAINTEXT://127.0.0.1:%ADVERTISED%%LISTENERS%
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs=%FOLDER%/log
@@ -158,6 +158,7 @@ broker.session.timeout.ms=%SESSION%
 broker.heartbeat.interval.ms=200
 replica.lag.time.max.ms=3000
 message.max.bytes=1000000
+%REST%
 ]]
 
 --- One of `ports`, formatted and not started.
@@ -178,10 +179,15 @@ local function prepare(ports, node, options)
     REPLICAS = #ports,
     LEAST = math.min(#ports, 2),
     SESSION = #ports > 1 and 3000 or 1000,
+    LISTENERS = options.listeners or "",
+    REST = options.rest or "",
   }
   s.write(self.config, (CONFIG:gsub("%%(%u+)%%", values)))
-  local code, out, err =
-    s.run(java("kafka.tools.StorageTool", "format", "-t", "bW9vbndlaXJicm9rZXIwMQ", "-c", self.config), nil, 60)
+  local argv = java("kafka.tools.StorageTool", "format", "-t", "bW9vbndlaXJicm9rZXIwMQ", "-c", self.config)
+  for _, each in ipairs(options.format or {}) do
+    argv[#argv + 1] = each
+  end
+  local code, out, err = s.run(argv, nil, 60)
   assert(code == 0, out .. err)
   return self
 end
@@ -191,6 +197,46 @@ end
 function M.start(partitions, advertised)
   fetch()
   local self = prepare({ { port = M.free_port(), controller = M.free_port() } }, 1, { partitions = partitions, advertised = advertised })
+  self:restart()
+  return self
+end
+
+--- One that listens with TLS, wants a certificate of its clients and a password of alice, besides: `secure` is that address, `ca`,
+--- `certificate` and `key` are files. PLAIN and SCRAM-SHA-256 know her as "plain-secret" and "scram-secret".
+function M.secure(partitions)
+  fetch()
+  local folder, port = s.folder(), M.free_port()
+  local function openssl(...)
+    local code, out, err = s.run { "openssl", ... }
+    assert(code == 0, out .. err)
+  end
+  local function path(name) return folder .. "/" .. name end
+  openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test", "-keyout", path "ca.key", "-out", path "ca.pem")
+  for _, who in ipairs { "broker", "client" } do
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" .. who, "-keyout", path(who .. ".key"), "-out", path(who .. ".csr"))
+    s.write(path "names", "subjectAltName=IP:127.0.0.1\n")
+    openssl("x509", "-req", "-in", path(who .. ".csr"), "-CA", path "ca.pem", "-CAkey", path "ca.key", "-CAcreateserial",
+      "-days", "2", "-extfile", path "names", "-out", path(who .. ".pem"))
+  end
+  s.write(path "broker-all.pem", s.read(path "broker.key") .. s.read(path "broker.pem"))
+  local module = "org.apache.kafka.common.security."
+  local self = prepare({ { port = M.free_port(), controller = M.free_port() } }, 1, {
+    partitions = partitions,
+    listeners = ",SASL_SSL://127.0.0.1:" .. port,
+    format = { "--add-scram", "SCRAM-SHA-256=[name=alice,password=scram-secret]" },
+    rest = table.concat({
+      "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
+      "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256",
+      "listener.name.sasl_ssl.plain.sasl.jaas.config=" .. module .. 'plain.PlainLoginModule required user_alice="plain-secret";',
+      "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=" .. module .. "scram.ScramLoginModule required;",
+      "ssl.keystore.type=PEM",
+      "ssl.keystore.location=" .. path "broker-all.pem",
+      "ssl.truststore.type=PEM",
+      "ssl.truststore.location=" .. path "ca.pem",
+      "ssl.client.auth=required",
+    }, "\n"),
+  })
+  self.secure, self.ca, self.certificate, self.key = "127.0.0.1:" .. port, path "ca.pem", path "client.pem", path "client.key"
   self:restart()
   return self
 end

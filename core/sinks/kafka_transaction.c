@@ -127,8 +127,8 @@ static void on_begun(uv_work_t *work, int status)
         return;
     }
     if (!w->ready) mw_kafka_broke(w, w->why);
-    else if (begin(w, &w->producers[0]))
-        for (mw_kafka_sink *k = w->sinks; k; k = k->next) mw_kafka_give(k);
+    for (mw_kafka_sink *k = w->sinks; k && w->ready; k = k->next) /* checkpoints may have passed */
+        if (begin(w, &w->producers[k->turn])) mw_kafka_give(k);
 }
 
 mw_status mw_kafka_transactions_open(mw_kafka_world *w, mw_kafka_sink *k, mw_error *error)
