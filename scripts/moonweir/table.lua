@@ -57,18 +57,33 @@ function M.open(mw, kit, host)
     return rows, format == "csv" and 1 or 0
   end
 
-  --- What a source tells is a state, set by a rule of its own.
+  --- What a source tells is a state, set by a rule of its own. Without `key` a row is looked up by
+  --- the key of its message (Kafka); a message that has nothing but a key (a tombstone, of a
+  --- compacted topic) removes its row.
   local function of_source(name, what, given)
     options.only(what, given, { "source", "key" }, 3)
     local key = given.key
-    if type(key) ~= "string" then
+    if key ~= nil and type(key) ~= "string" then
       error(what .. ": 'key' is the field that rows are looked up by", 3)
     end
     local rows = mw.state("table." .. name)
-    mw.rule("table." .. name, { from = given.source, by = key }, function(e)
-      local row, of = event.decode(e), keep.field(e, key)
-      if of == nil then error(what .. ": the row has no '" .. key .. "'", 0) end
-      rows:set(of, row)
+    local function message_key(e) return mw.meta(e).key end
+    mw.rule("table." .. name, { from = given.source, by = key or message_key }, function(e)
+      local of
+      if key then of = keep.field(e, key) end
+      if of ~= nil then return rows:set(of, event.decode(e)) end
+      local meta = mw.meta(e)
+      if meta.tombstone then
+        rows:delete(meta.key)
+        local number = tonumber(meta.key) -- rows have it as what their field is
+        if key and number then rows:delete(number) end
+      elseif key then
+        error(what .. ": the row has no '" .. key .. "'", 0)
+      elseif meta.key == nil then
+        error(what .. ": the message has no key, and there is no 'key' to look rows up by", 0)
+      else
+        rows:set(meta.key, event.decode(e))
+      end
     end)
     return kit.handle_of("table", name, 0, {
       get = function(_, of)

@@ -172,6 +172,46 @@ describe("Kafka", function()
     assert.equal(50, count "out-l")
   end)
 
+  it("is a table that is kept up to date, over a restart too", function()
+    local folder = s.folder()
+    broker:produce("shops", { 'a:{"name":"A"}', 'b:{"name":"B"}', 'a:{"name":"A2"}' }, true)
+    broker:produce("shops2", { '7:{"id":7,"name":"seven"}', '8:{"id":8,"name":"eight"}' }, true)
+    local text = flow(broker, SOURCE:format("tab", "tab"), [[
+      local function source(topic) return mw.source.kafka(topic, { brokers = "%s", topic = topic, group = "g-" .. topic, commit = "50ms" }) end
+      local shops = mw.table("shops", { source = source "shops" })
+      local numbers = mw.table("numbers", { source = source "shops2", key = "id" })
+      mw.rule("look", { from = input }, function(e)
+        local shop, number = shops:get(e.shop), numbers:get(e.number)
+        out:send { to = "out-tab", k = "k", n = e.n, name = shop and shop.name, number = number and number.name }
+      end)
+    ]]):gsub("%%s", broker.address)
+    local function look(n)
+      broker:produce("in-tab", { ('k:{"n":%d,"shop":"a","number":7}'):format(n), ('k:{"n":%d,"shop":"b","number":8}'):format(n + 1) }, true)
+      local got = {}
+      s.eventually(function()
+        got = {}
+        for _, line in ipairs(broker:consume("out-tab", "%s")) do
+          local e = s.json.decode(line)
+          if e.n >= n then got[e.n - n + 1] = (e.name or "none") .. " " .. (e.number or "none") end
+        end
+        return #got == 2
+      end, 30, "both are looked up")
+      return got
+    end
+    local p = s.router(folder, text, { "--state", "state" })
+    s.eventually(function() local got = look(1) return got[1] == "A2 seven" and got[2] == "B eight" end, 30, "the topics are read")
+    broker:produce("shops", { "a:" }, true, "-Z")
+    broker:produce("shops2", { "7:" }, true, "-Z")
+    s.eventually(function() local got = look(11) return got[1] == "none none" and got[2] == "B eight" end, 30, "the rows are gone")
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+    p = s.router(folder, text, { "--state", "state", "--shards", "1" })
+    assert.same({ "none none", "B eight" }, look(21))
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+    assert.equal("", s.read(folder .. "/state/dead-letters.ndjson"))
+  end)
+
   it("begins at an offset, at a time, or only where the group knows", function()
     local function run(start, group)
       local folder = s.folder()
