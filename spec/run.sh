@@ -88,7 +88,7 @@ if [ -z "$quick" ]; then
         [ -x "$fuzzer" ] || continue
         name=${fuzzer##*/fuzz_}
         mkdir -p "$work/corpus/$name"
-        one "fuzz $name" "$fuzzer" -max_total_time="${MOONWEIR_FUZZ_SECONDS:-15}" -rss_limit_mb=1024 -timeout=10 -verbosity=0 \
+        one "fuzz $name" "$fuzzer" -max_total_time="${MOONWEIR_FUZZ_SECONDS:-10}" -rss_limit_mb=1024 -timeout=10 -verbosity=0 \
             -artifact_prefix="$work/" "$work/corpus/$name" "spec/fuzz/corpus/$name"
     done
 fi

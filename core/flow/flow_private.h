@@ -47,6 +47,12 @@ static inline uint64_t mw_counted(const mw_counter *c)
     return atomic_load_explicit(c, memory_order_relaxed);
 }
 
+/* Numbers that a kind tells of itself. Written by its shard, read by any. */
+typedef struct mw_stats {
+    const char *_Atomic names[MW_STATS_MOST];
+    _Atomic double values[MW_STATS_MOST];
+} mw_stats;
+
 /* A part of a batch on its way through a stage of a chain. */
 typedef struct mw_run {
     mw_sequenced order; /* by batch, at the shard that runs it */
@@ -142,6 +148,7 @@ struct mw_source_host {
     int *shared;            /* among the instances of a declaration */
     mw_progress progress;
     mw_counter events, bytes, rejected, dropped, lag;
+    mw_stats stats;
     struct {
         int ended, empty, removed;
     } control;
@@ -186,6 +193,7 @@ struct mw_sink_host {
     mw_template *template;
     mw_buffer scratch;
     mw_counter events, bytes, lists, failed, retried, waiting;
+    mw_stats stats;
 };
 
 struct mw_rule_counters {
@@ -540,6 +548,9 @@ void mw_dead_letter_write(mw_batch *b, const mw_event *e, const char *stage, con
 void mw_dead_letter_send(mw_shard *s, mw_batch *b, const mw_event *e, const char *stage,
                          const char *name, const char *why);
 void mw_meta_write(void *rules, mw_view *v, uint32_t row, mw_buffer *out);
+
+/* metrics.c */
+void mw_stats_set(mw_stats *s, const char *name, double value);
 
 /* report.c: tells whoever asked for something (`done` may be NULL) that it is done, or why not. */
 void mw_report_tell(mw_report_done done, void *self, const char *why);

@@ -122,6 +122,28 @@ mw_totals mw_flow_totals(const mw_flow *f)
     return t;
 }
 
+void mw_stats_set(mw_stats *s, const char *name, double value)
+{
+    for (int i = 0; i < MW_STATS_MOST; i++) {
+        const char *known = atomic_load(&s->names[i]);
+        if (known && strcmp(known, name) != 0) continue;
+        atomic_store(&s->values[i], value);
+        if (!known) atomic_store(&s->names[i], name);
+        return;
+    }
+}
+
+static void stats_of(mw_buffer *out, const char *metric, const char *label, const char *name,
+                     const mw_stats *s)
+{
+    for (int i = 0; i < MW_STATS_MOST; i++) {
+        const char *stat = atomic_load(&s->names[i]);
+        if (!stat) return;
+        mw_buffer_format(out, "%s{%s=\"%s\",stat=\"%s\"} %.17g\n", metric, label, name, stat,
+                         atomic_load(&s->values[i]));
+    }
+}
+
 static void head(mw_buffer *out, const char *name, const char *type, const char *help)
 {
     mw_buffer_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -145,6 +167,19 @@ static void sinks(const mw_flow *f, mw_buffer *out, const char *name, const char
     for (uint32_t i = 0; i < f->version->graph.sink_count; i++)
         mw_buffer_format(out, "%s{sink=\"%s\"} %llu\n", name, f->version->graph.sinks[i].name,
                          (unsigned long long)sum_sinks(f, i, read));
+}
+
+static void stats(const mw_flow *f, mw_buffer *out)
+{
+    const mw_version *v = f->version;
+    head(out, "moonweir_source_stat", "gauge", "What a kind of source tells of itself.");
+    for (uint32_t i = 0; i < v->graph.source_count * v->shards; i++)
+        if (v->sources[i])
+            stats_of(out, "moonweir_source_stat", "source", v->graph.sources[i / v->shards].name,
+                     &v->sources[i]->stats);
+    head(out, "moonweir_sink_stat", "gauge", "What a kind of sink tells of itself.");
+    for (uint32_t i = 0; i < v->graph.sink_count; i++)
+        stats_of(out, "moonweir_sink_stat", "sink", v->graph.sinks[i].name, &v->sinks[i]->stats);
 }
 
 static void rules(const mw_flow *f, mw_buffer *out, const char *name, const char *help,
@@ -302,6 +337,7 @@ void mw_flow_metrics(const mw_flow *f, mw_buffer *out)
     sinks(f, out, "moonweir_sink_retries_total", "counter", "Tries that failed and were repeated.",
           sink_retried);
     sinks(f, out, "moonweir_sink_queue_bytes", "gauge", "Bytes that wait.", sink_waiting);
+    stats(f, out);
     one(out, "moonweir_checkpoints_total", "counter", "Checkpoints written.",
         (double)mw_counted(&f->checkpoints));
     one(out, "moonweir_checkpoint_failures_total", "counter",

@@ -344,6 +344,11 @@ void mw_sink_restart(mw_sink *k, const char *why)
     mw_shard_report(host_of(k)->shard, MW_MSG_FAILED, 2, NULL);
 }
 
+void mw_sink_stat(mw_sink *k, const char *name, double value)
+{
+    mw_stats_set(&host_of(k)->stats, name, value);
+}
+
 void mw_sink_wrote(mw_sink *k, uint64_t bytes)
 {
     mw_count(&host_of(k)->bytes, bytes);

@@ -316,6 +316,11 @@ void mw_source_lag(mw_source *s, uint64_t bytes)
     atomic_store_explicit(&host_of(s)->lag, bytes, memory_order_relaxed);
 }
 
+void mw_source_stat(mw_source *s, const char *name, double value)
+{
+    mw_stats_set(&host_of(s)->stats, name, value);
+}
+
 void mw_source_read(mw_source *s, uint64_t bytes)
 {
     mw_count(&host_of(s)->bytes, bytes);

@@ -1,6 +1,8 @@
 /* kafka_world.c: producers, what they report, and another one in the place of one that ended; see
  * kafka_private.h. */
 #include "base/hash.h"
+#include "event/json.h"
+#include "event/kafka_stats.h"
 #include "sinks/kafka_private.h"
 
 #include <stdio.h>
@@ -87,6 +89,22 @@ static void on_error(mw_kafka_world *w, rd_kafka_event_t *e)
         mw_sink_retried(w->sinks->sink, rd_kafka_event_error_string(e));
 }
 
+static void tell_stat(void *self, const char *name, double value)
+{
+    mw_sink_stat(self, name, value);
+}
+
+/* Where sinks share producers the numbers are shown with the first. */
+static void on_stats(mw_kafka_sink *k, rd_kafka_event_t *e)
+{
+    const char *json = rd_kafka_event_stats(e);
+    const size_t len = strlen(json);
+    k->text.len = 0;
+    mw_buffer_append(&k->text, json, len);
+    memset(mw_buffer_reserve(&k->text, MW_JSON_PADDING), 0, MW_JSON_PADDING);
+    mw_kafka_stats(k->text.bytes, len, tell_stat, k->sink);
+}
+
 static void on_ready(void *self)
 {
     mw_kafka_producer *p = self;
@@ -99,6 +117,8 @@ static void on_ready(void *self)
             while ((m = rd_kafka_event_message_next(e))) mw_kafka_report(m);
         else if (rd_kafka_event_type(e) == RD_KAFKA_EVENT_ERROR)
             on_error(w, e);
+        else if (rd_kafka_event_type(e) == RD_KAFKA_EVENT_STATS)
+            on_stats(w->sinks, e);
         rd_kafka_event_destroy(e);
     }
     if (e) mw_kafka_watch_again(p->watch); /* there may be more */
@@ -134,12 +154,13 @@ mw_status mw_kafka_conf(mw_sink *sink, rd_kafka_conf_t **made, mw_error *error)
     const char *const own[][2] = {{"bootstrap.servers", mw_config_text(c, "brokers", "")},
                                   {"enable.idempotence", "true"},
                                   {"acks", "all"},
+                                  {"statistics.interval.ms", "5000"},
                                   {"partitioner", "murmur2_random"},
                                   {"compression.type", mw_config_text(c, "compression", "none")},
                                   {"linger.ms", linger}};
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     mw_status status = mw_kafka_name(conf, sink->name, error);
-    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS);
     for (size_t i = 0; i < sizeof own / sizeof *own && status == MW_OK; i++)
         status = mw_kafka_set(conf, own[i][0], own[i][1], error);
     /* a transaction has an end, and so have its messages */

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "event/json.h"
+#include "event/kafka_stats.h"
 #include "event/time.h"
 #include "sources/kafka_private.h"
 
@@ -423,6 +424,22 @@ static mw_status read_conf(mw_kafka_source *k, rd_kafka_conf_t *conf, mw_error *
     return status;
 }
 
+static void tell_stat(void *self, const char *name, double value)
+{
+    mw_source_stat(self, name, value);
+}
+
+static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
+{
+    mw_kafka_source *k = opaque;
+    (void)rk;
+    k->text.len = 0;
+    mw_buffer_append(&k->text, json, len);
+    memset(mw_buffer_reserve(&k->text, MW_JSON_PADDING), 0, MW_JSON_PADDING);
+    mw_kafka_stats(k->text.bytes, len, tell_stat, k->source);
+    return 0;
+}
+
 static mw_status open_consumer(mw_kafka_source *k, mw_error *error)
 {
     char why[300];
@@ -434,6 +451,7 @@ static mw_status open_consumer(mw_kafka_source *k, mw_error *error)
     }
     rd_kafka_conf_set_opaque(conf, k);
     rd_kafka_conf_set_rebalance_cb(conf, mw_kafka_on_rebalance);
+    rd_kafka_conf_set_stats_cb(conf, on_stats);
     rd_kafka_conf_set_offset_commit_cb(conf, mw_kafka_on_commit);
     k->consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (!k->consumer) {

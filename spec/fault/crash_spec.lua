@@ -27,7 +27,7 @@ end
 describe("kill -9 while files are copied and rotated", function()
   after_each(s.clean)
 
-  it("loses nothing in twenty rounds (seed printed where it does)", function()
+  it("loses nothing in thirty rounds (seed printed where it does)", function()
     local seed = os.time()
     math.randomseed(seed)
     local folder = s.folder()
@@ -39,7 +39,7 @@ describe("kill -9 while files are copied and rotated", function()
     ]]
     local n, file = 0, 0
     s.write(folder .. "/in0.ndjson", "")
-    for round = 1, 20 do
+    for round = 1, 30 do
       local p = s.start(
         s.command(
           "run",
@@ -92,7 +92,7 @@ describe("kill -9 while files are copied and rotated", function()
     assert.equal(0, p:wait(10))
     local total, twice = count(folder)
     assert.equal(n, total)
-    print(("      (20 kills: %d events, %d delivered more than once)"):format(total, twice))
+    print(("      (30 kills: %d events, %d delivered more than once)"):format(total, twice))
   end)
 end)
 

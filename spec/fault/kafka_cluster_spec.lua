@@ -65,7 +65,7 @@ describe("a cluster of Kafka", function()
       for _, b in ipairs(cluster.brokers) do -- who coordinates the group and the transactions is among them
         if b ~= order[1] then order[#order + 1] = b end
       end
-      for i = 1, 2 do
+      for i = 1, delivery == "exactly-once" and 3 or 2 do
         local feed = cluster:feed("in-" .. topic, events(total + 1, total + 2000), 10)
         total = total + 2000
         s.sleep(0.3)

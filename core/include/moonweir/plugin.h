@@ -148,6 +148,10 @@ int *mw_source_lock_shared(mw_source *s);
 void mw_source_unlock_shared(mw_source *s);
 /* Says how many bytes are there and not read yet. */
 void mw_source_lag(mw_source *s, uint64_t bytes);
+/* A number of the kind's own for the metrics, as it is now; `name` is a constant. There is room for
+ * MW_STATS_MOST names. */
+enum { MW_STATS_MOST = 16 };
+void mw_source_stat(mw_source *s, const char *name, double value);
 /* Counts bytes read. */
 void mw_source_read(mw_source *s, uint64_t bytes);
 
@@ -247,6 +251,8 @@ void mw_sink_recovered(mw_sink *k);
 void mw_sink_failed(mw_sink *k, const char *why);
 /* The run ends, and begins again from its last checkpoint. */
 void mw_sink_restart(mw_sink *k, const char *why);
+/* As mw_source_stat. */
+void mw_sink_stat(mw_sink *k, const char *name, double value);
 /* Bytes that left. */
 void mw_sink_wrote(mw_sink *k, uint64_t bytes);
 /* Appends one piece as the sink should write it: its format or template, its `only` and `without`.
