@@ -59,11 +59,11 @@ end
 --- Runs kcat at the broker; code, output.
 function Broker:kcat(...) return s.run({ "kcat", "-b", self.address, ... }, nil, 60) end
 
---- Puts lines into a topic, which is made where it is missing: "key:value" with `keys`.
+--- Puts lines into a topic, each once, which is made where it is missing: "key:value" with `keys`.
 function Broker:produce(topic, lines, keys, ...)
   local path = s.folder() .. "/lines"
   s.write(path, table.concat(lines, "\n") .. "\n")
-  local argv = { "kcat", "-b", self.address, "-P", "-t", topic, "-X", "partitioner=murmur2_random", ... }
+  local argv = { "kcat", "-b", self.address, "-P", "-t", topic, "-X", "partitioner=murmur2_random", "-X", "enable.idempotence=true", ... }
   if keys then argv[#argv + 1] = "-K:" end
   local code, _, err = s.run(argv, { stdin = path }, 60)
   assert(code == 0, err)
@@ -76,7 +76,7 @@ function Broker:feed(topic, lines, portions)
   for i = 1, portions do
     local path = folder .. "/" .. i
     s.write(path, table.concat(lines, "\n", (i - 1) * size + 1, math.min(i * size, #lines)) .. "\n")
-    script[#script + 1] = ("kcat -b %s -P -t %s -X partitioner=murmur2_random -K: -l %s"):format(self.address, topic, path)
+    script[#script + 1] = ("kcat -b %s -P -t %s -X partitioner=murmur2_random -X enable.idempotence=true -K: -l %s"):format(self.address, topic, path)
   end
   return s.start { "sh", "-c", table.concat(script, "\n") }
 end

@@ -53,6 +53,17 @@ describe("a cluster of Kafka", function()
     return count, twice
   end
 
+  --- What went in went in once, or the test is none.
+  local function check_input(topic, total)
+    local seen, count = {}, 0
+    for _, line in ipairs(cluster:consume("in-" .. topic, "%s")) do
+      local n = s.json.decode(line).n
+      assert(not seen[n], n .. " went in twice")
+      seen[n], count = true, count + 1
+    end
+    assert.equal(total, count)
+  end
+
   for _, delivery in ipairs { "at-least-once", "exactly-once" } do
     local topic = delivery:sub(1, 1)
 
@@ -77,6 +88,7 @@ describe("a cluster of Kafka", function()
       end
       p:kill()
       assert.equal(0, p:wait(30), p:stderr())
+      check_input(topic, total)
       local count, twice = look(topic)
       assert.equal(total, count)
       if delivery == "exactly-once" then assert.equal(0, twice) end
@@ -129,6 +141,7 @@ describe("a cluster of Kafka", function()
       end
       p:kill()
       assert.equal(0, p:wait(30), p:stderr())
+      check_input(topic, total)
       local count, twice = look(topic)
       assert.equal(total, count)
       if delivery == "exactly-once" then assert.equal(0, twice) end
