@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum { CHECKPOINT_MS = 100, CHECKPOINT_MS_LEAST = 10, PROGRESS_MS = 500 };
-enum { COPY_FIRST_S = 5, COPY_REST_S = 600 };
+enum { COPY_FIRST_S = 5, COPY_REST_S = 600, COPY_SHARE = 100 };
 
 /* ---- loading ---- */
 
@@ -174,8 +174,10 @@ static void copy_state(uv_work_t *work)
 {
     mw_flow *f = work->data;
     mw_error error;
+    int64_t began_ns = mw_clock_steady_ns();
     if (mw_store_copy(f->store, &error) != MW_OK)
         mw_log(MW_WARN, "checkpoint", "%s; it is tried again later", error.message);
+    f->copy.took_ns = mw_clock_steady_ns() - began_ns;
 }
 
 static void on_copied(uv_work_t *work, int status)
@@ -185,13 +187,15 @@ static void on_copied(uv_work_t *work, int status)
     f->copy.running = 0;
 }
 
-/* Where checkpoints have been made since the last. */
+/* Where checkpoints have been made since the last; of a large state less often. */
 static void look_at_copy(mw_flow *f)
 {
     uint64_t made = mw_counted(&f->checkpoints);
-    int64_t now_ns = mw_clock_steady_ns(), rest = f->copy.at_ns ? COPY_REST_S : COPY_FIRST_S;
     if (!f->store || f->copy.running || made == f->copy.checkpoints) return;
-    if (now_ns - (f->copy.at_ns ? f->copy.at_ns : f->started_ns) < rest * 1000000000) return;
+    int64_t now_ns = mw_clock_steady_ns(), since = f->copy.at_ns ? f->copy.at_ns : f->started_ns,
+            rest_ns = (f->copy.at_ns ? COPY_REST_S : COPY_FIRST_S) * 1000000000ll;
+    if (rest_ns < f->copy.took_ns * COPY_SHARE) rest_ns = f->copy.took_ns * COPY_SHARE;
+    if (now_ns - since < rest_ns) return;
     f->copy.at_ns = now_ns, f->copy.checkpoints = made;
     f->copy.running = 1;
     f->copy.work.data = f;

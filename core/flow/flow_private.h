@@ -380,7 +380,7 @@ struct mw_flow {
     uint64_t state; /* a number that is the state folder's for good */
     struct {
         uv_work_t work;
-        int64_t at_ns; /* the last */
+        int64_t at_ns, took_ns; /* the last */
         uint64_t checkpoints;
         int running;
     } copy; /* of the store */

@@ -2,6 +2,7 @@
  * digits. It begins with a head of 16 bytes: "MWSPOOL1", and that position again. A record is its
  * length and that of its first part, 4 bytes each, its checksum, 8 bytes, and its bytes. */
 #include "state/spool.h"
+#include "base/folders.h"
 #include "base/hash.h"
 #include "base/log.h"
 
@@ -187,28 +188,13 @@ static void list_segments(mw_spool *s)
     if (s->count) qsort(s->list, s->count, sizeof *s->list, by_start);
 }
 
-static mw_status make_folders(const char *folder, mw_error *error)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s", folder);
-    for (char *p = path + 1;; p++) {
-        if (*p != '/' && *p != 0) continue;
-        char was = *p;
-        *p = 0;
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return mw_fail(error, MW_IO, "cannot make the folder '%s': %s", path, strerror(errno));
-        *p = was;
-        if (!was) return MW_OK;
-    }
-}
-
 mw_status mw_spool_open(mw_spool **result, const char *folder, size_t bytes, uint64_t first,
                         mw_error *error)
 {
     mw_spool *s = calloc(1, sizeof *s);
     mw_assert(s != NULL && (s->folder = strdup(folder)) != NULL);
     s->segment_bytes = bytes, s->begin = first, s->fd = s->read_fd = -1;
-    mw_status status = make_folders(folder, error);
+    mw_status status = mw_folders_make(folder, error);
     if (status == MW_OK) list_segments(s);
     if (status == MW_OK && s->count) status = open_last(s, error);
     if (status != MW_OK) {

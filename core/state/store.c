@@ -1,4 +1,5 @@
 /* store.c: see store.h. */
+#include "base/folders.h"
 #include "base/log.h"
 #include "state/store_private.h"
 
@@ -12,25 +13,8 @@
 #include <unistd.h>
 
 enum { KEY_BYTES = 500, PATH_BYTES = 4096, READERS_MOST = 4096 };
+static const uint64_t look_bytes = 1 << 30;
 static const size_t map_bytes = (size_t)64 << 30, map_least = 256 << 20; /* addresses, not disk */
-
-static mw_status make_folders(const char *folder, mw_error *error)
-{
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s", folder);
-    for (char *p = path + 1;; p++) {
-        if (*p != '/' && *p != 0) continue;
-        char was = *p;
-        *p = 0;
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return mw_fail(
-                error, MW_IO,
-                "cannot make the state folder '%s': %s (choose another with --state DIR)", path,
-                strerror(errno));
-        *p = was;
-        if (!was) return MW_OK;
-    }
-}
 
 static mw_status take_lock(mw_store *s, const char *folder, mw_error *error)
 {
@@ -79,12 +63,24 @@ static mw_status open_db(mw_store *s, const char *folder, mw_error *error)
     return MW_OK;
 }
 
+/* A start does not wait for all of a large state to be read, unless something of it was found to be
+ * wrong. */
+static int wants_look(const char *folder)
+{
+    char path[PATH_BYTES + 32];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/suspect", folder);
+    if (unlink(path) == 0) return 1;
+    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    return stat(path, &st) == 0 && (uint64_t)st.st_size <= look_bytes;
+}
+
 /* What is damaged is kept under another name, and the copy takes its place. */
 static mw_status mend(const char *folder, mw_error *error)
 {
     char path[PATH_BYTES + 32], aside[PATH_BYTES + 32], copy[PATH_BYTES + 32];
     mw_error why;
-    if (mw_store_verify(folder, NULL, &why) == MW_OK) return MW_OK;
+    if (!wants_look(folder) || mw_store_verify(folder, NULL, &why) == MW_OK) return MW_OK;
     snprintf(path, sizeof path, "%s/previous", folder);
     snprintf(copy, sizeof copy, "%s/previous/data.mdb", folder);
     if (access(copy, R_OK) != 0 || mw_store_verify(path, NULL, NULL) != MW_OK)
@@ -112,7 +108,12 @@ mw_status mw_store_open(mw_store **store, const char *folder, mw_error *error)
     s->folder = strdup(folder);
     mw_assert(s->folder != NULL);
     pthread_mutex_init(&s->lock, NULL);
-    mw_status status = make_folders(folder, error);
+    mw_status status = mw_folders_make(folder, error);
+    if (status != MW_OK) {
+        const mw_error why = *error;
+        status =
+            mw_fail(error, MW_IO, "%s (choose another state folder with --state DIR)", why.message);
+    }
     if (status == MW_OK) status = take_lock(s, folder, error);
     if (status == MW_OK) status = mend(folder, error);
     if (status == MW_OK) status = open_db(s, folder, error);
@@ -139,14 +140,26 @@ static MDB_val key_of(const char *key, size_t len)
     return (MDB_val){.mv_size = len < KEY_BYTES ? len : KEY_BYTES, .mv_data = (void *)key};
 }
 
+/* What was damaged since the start ends the process; the next start reads all, and mends it. */
+static int is_plain(const mw_store *s, const MDB_val *k, MDB_val *v)
+{
+    char path[PATH_BYTES + 32];
+    if (mw_store_plain(k, v)) return 1;
+    snprintf(path, sizeof path, "%s/suspect", s->folder);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd >= 0) close(fd);
+    mw_log(MW_ERROR, "checkpoint", "a record in the state folder is not what was written");
+    mw_assert(!"the state is damaged");
+    return 0;
+}
+
 int mw_store_find(mw_store *s, const char *key, size_t key_len, mw_buffer *out)
 {
     MDB_txn *txn;
     MDB_val k = key_of(key, key_len), v;
     if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0) return 0;
     int found = mdb_get(txn, s->db, &k, &v) == 0;
-    if (found) mw_assert(mw_store_plain(&k, &v)); /* a restart finds that, too */
-    if (found) mw_buffer_append(out, v.mv_data, v.mv_size);
+    if (found && is_plain(s, &k, &v)) mw_buffer_append(out, v.mv_data, v.mv_size);
     mdb_txn_abort(txn);
     return found;
 }
@@ -161,12 +174,6 @@ static int begins_with(const MDB_val *key, const char *prefix, size_t len)
     return key->mv_size >= len && memcmp(key->mv_data, prefix, len) == 0;
 }
 
-static int is_plain(const MDB_val *k, MDB_val *v)
-{
-    mw_assert(mw_store_plain(k, v));
-    return 1;
-}
-
 void mw_store_from(mw_store *s, const mw_buffer *prefix, const mw_buffer *from, mw_store_visit each,
                    void *self)
 {
@@ -176,7 +183,7 @@ void mw_store_from(mw_store *s, const mw_buffer *prefix, const mw_buffer *from, 
     if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0) return;
     if (mdb_cursor_open(txn, s->db, &cursor) == 0) {
         int rc = mdb_cursor_get(cursor, &k, &v, from->len ? MDB_SET_RANGE : MDB_FIRST);
-        while (rc == 0 && begins_with(&k, prefix->bytes, prefix->len) && is_plain(&k, &v) &&
+        while (rc == 0 && begins_with(&k, prefix->bytes, prefix->len) && is_plain(s, &k, &v) &&
                each(self, k.mv_data, k.mv_size, v.mv_data, v.mv_size))
             rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
         mdb_cursor_close(cursor);
@@ -227,7 +234,7 @@ int mw_store_reader_find(mw_store_reader *r, const char *key, size_t key_len, mw
 {
     MDB_val k = key_of(key, key_len), v;
     mw_assert(mdb_txn_renew(r->txn) == 0);
-    int found = mdb_get(r->txn, r->store->db, &k, &v) == 0 && is_plain(&k, &v);
+    int found = mdb_get(r->txn, r->store->db, &k, &v) == 0 && is_plain(r->store, &k, &v);
     if (found) replace(out, &v);
     mdb_txn_reset(r->txn);
     return found;
@@ -238,7 +245,7 @@ int mw_store_reader_seek(mw_store_reader *r, mw_buffer *key, size_t prefix, mw_b
     MDB_val k = key_of(key->bytes, key->len), v;
     mw_assert(mdb_txn_renew(r->txn) == 0 && mdb_cursor_renew(r->txn, r->cursor) == 0);
     int found = mdb_cursor_get(r->cursor, &k, &v, MDB_SET_RANGE) == 0 &&
-                begins_with(&k, key->bytes, prefix) && is_plain(&k, &v);
+                begins_with(&k, key->bytes, prefix) && is_plain(r->store, &k, &v);
     if (found) replace(key, &k), replace(value, &v);
     mdb_txn_reset(r->txn);
     return found;

@@ -138,6 +138,49 @@ describe("exactly once from file to file", function()
     end
   end)
 
+  it("sends over HTTP with a key that is the same when an event comes again", function()
+    local folder, other = s.folder(), s.folder()
+    local target = s.router(other, [[
+      local mw = require "moonweir"
+      local input = mw.source.http("input", { listen = "127.0.0.1:0" })
+      local out = mw.sink.file("out", { path = "out.ndjson" })
+      mw.rule("r", { from = input }, function(e) out:send(e, { key = mw.meta(e).headers["idempotency-key"] }) end)
+    ]], { "--state", "state" })
+    local flow = ([[
+      local mw = require "moonweir"
+      mw.flow { delivery = "exactly-once", checkpoint = "20ms" }
+      local input = mw.source.file("input", { path = "in.ndjson", block = "4KiB", in_flight = "64KiB" })
+      local out = mw.sink.http("out", { url = "http://%s:%d/", retry = { first = "10ms", most = "50ms" } })
+      mw.rule("r", { from = input, by = "k" }, function(e) out:send(e) out:send(e, { second = true }) end)
+    ]]):format(target:address "input")
+    local lines, total = {}, 3000
+    for n = 1, total do
+      lines[n] = line(n)
+    end
+    s.write(folder .. "/in.ndjson", table.concat(lines))
+    for round = 1, 4 do
+      local p = start(folder, flow, round % 2 + 1)
+      s.sleep(0.15 + round * 0.03)
+      p:kill(s.SIGKILL)
+      p:wait()
+    end
+    assert.equal(0, start(folder, flow, 2):wait(60))
+    local keys, of, again = {}, {}, 0
+    for _, e in ipairs(s.events(other .. "/out.ndjson")) do
+      local id = e.n .. (e.second and "b" or "a")
+      if of[id] then again = again + 1 end
+      assert(not of[id] or of[id] == e.key, id .. " has come with two keys")
+      assert(not keys[e.key] or keys[e.key] == id, e.key .. " is of two events")
+      of[id], keys[e.key] = e.key, id
+    end
+    for n = 1, total do
+      assert(of[n .. "a"] and of[n .. "b"], n .. " is missing")
+    end
+    print(("      (%d came again, each with its key)"):format(again))
+    target:kill()
+    target:wait(10)
+  end)
+
   it("takes new rules while it runs, but no other sinks", function()
     local folder = s.folder()
     local flow = [[

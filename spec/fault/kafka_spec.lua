@@ -172,6 +172,20 @@ describe("Kafka", function()
     assert.equal(50, count "out-l")
   end)
 
+  it("reads all topics that a pattern names", function()
+    local folder = s.folder()
+    for i = 1, 3 do
+      broker:produce("pat-" .. i, events("pat", i * 100 - 99, i * 100, 10), true)
+    end
+    broker:produce("other-pat", events("pat", 1, 50, 10), true)
+    local code, _, err = s.moonweir(
+      "run", folder, flow(broker, [[topic = "^pat-.*", group = "g-pat"]], COPY:gsub('"out%-" .. e.t', '"all-pat"')),
+      { "--state", "state", "--once", "--quiet" }, nil, 60
+    )
+    assert.equal(0, code, err)
+    assert.equal(300, count "all-pat")
+  end)
+
   it("tells in the metrics how it is", function()
     local folder = s.folder()
     broker:produce("in-s", events("s", 1, 200, 10), true)

@@ -319,7 +319,7 @@ describe("the program", function()
     assert.equal(0, p:wait(10))
     code, _, err = s.moonweir("run", folder, flow, { "--state", "/proc/nothing" })
     assert.equal(1, code)
-    assert.matches("cannot make the state folder", err)
+    assert.matches("cannot make the folder", err)
   end)
 
   it("serves metrics that promtool accepts, health and readiness", function()
