@@ -353,6 +353,44 @@ describe("Kafka", function()
     assert.equal(0, p:wait(20), p:stderr())
   end)
 
+  it("makes another producer where one has ended of a fatal error, and loses nothing", function()
+    local folder = s.folder()
+    local function append(from, to)
+      local lines = {}
+      for n = from, to do
+        lines[#lines + 1] = ('{"n":%d,"k":"k%d"}\n'):format(n, n % 10)
+      end
+      s.append(folder .. "/in.ndjson", table.concat(lines))
+    end
+    append(1, 200)
+    local p = s.router(folder, ([[
+      local mw = require "moonweir"
+      local input = mw.source.file("input", { path = "in.ndjson", follow = true, poll = "10ms" })
+      local out = mw.sink.kafka("out", {
+        brokers = "%s", topic = "out-fatal", key = "{k}",
+        config = { ["enable.gapless.guarantee"] = "true", ["message.timeout.ms"] = "1000", ["request.timeout.ms"] = "1000" },
+      })
+      mw.rule("r", { from = input }, function(e) out:send(e) end)
+    ]]):format(broker.address), { "--state", "state" })
+    s.eventually(function() return count "out-fatal" == 200 end, 30, function() return p:stderr() end)
+    broker.process:kill(s.SIGSTOP)
+    append(201, 700)
+    s.eventually(function() return p:stderr():lower():find "fatal" or p:stderr():find "apless" end, 20, function() return p:stderr() end)
+    broker.process:kill(s.SIGCONT)
+    append(701, 800)
+    local seen
+    s.eventually(function()
+      seen = {}
+      for _, line in ipairs(broker:consume("out-fatal", "%s")) do
+        seen[s.json.decode(line).n] = true
+      end
+      return #seen == 800
+    end, 40, function() return #seen .. p:stderr() end)
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+    assert.equal("", s.read(folder .. "/state/dead-letters.ndjson"))
+  end)
+
   it("ends, though the broker is gone", function()
     local folder = s.folder()
     local p = s.router(folder, flow(broker, SOURCE:format("g", "g"), COPY), { "--state", "state" })
