@@ -79,8 +79,9 @@ if [ -z "$quick" ]; then
     for build in asan tsan; do # but no Kafka with the latter: it does not know the threads that librdkafka makes
         one "$build build" sh scripts/build.sh "$build"
         # shellcheck disable=SC2046
-        specs "$build" $(find_specs spec/flow) spec/fault/reload_spec.lua spec/fault/state_spec.lua \
-            spec/fault/memory_spec.lua $([ "$build" = tsan ] || echo spec/fault/kafka_spec.lua)
+        specs "$build" $(find_specs spec/flow) spec/fault/reload_spec.lua spec/fault/state_spec.lua spec/fault/memory_spec.lua \
+            spec/fault/exactly_once_spec.lua spec/fault/buffer_spec.lua \
+            $([ "$build" = tsan ] || echo spec/fault/kafka_spec.lua spec/fault/kafka_once_spec.lua)
     done
     say fuzzers
     one 'fuzz build' sh scripts/build.sh fuzz
