@@ -264,6 +264,15 @@ function M.cluster(partitions)
   return self
 end
 
+--- Starts again those that a test that failed has left dead or standing still.
+function Cluster:revive()
+  for _, b in ipairs(self.brokers) do
+    if b.process:poll() then b.process = s.start(java("kafka.Kafka", b.config))
+    else b.process:kill(s.SIGCONT) end
+  end
+  self:whole()
+end
+
 --- Waits until all three are there, and all partitions on all of them.
 function Cluster:whole()
   s.eventually(function()

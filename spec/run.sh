@@ -81,7 +81,7 @@ if [ -z "$quick" ]; then
         # shellcheck disable=SC2046
         specs "$build" $(find_specs spec/flow) spec/fault/reload_spec.lua spec/fault/state_spec.lua spec/fault/memory_spec.lua \
             spec/fault/exactly_once_spec.lua spec/fault/buffer_spec.lua \
-            $([ "$build" = tsan ] || echo spec/fault/kafka_spec.lua spec/fault/kafka_once_spec.lua)
+            $([ "$build" = tsan ] || echo spec/fault/kafka_once_spec.lua)
     done
     say fuzzers
     one 'fuzz build' sh scripts/build.sh fuzz

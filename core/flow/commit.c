@@ -69,6 +69,7 @@ void mw_commit_ask(mw_flow *f)
 void mw_commit_do(mw_sink_host *h)
 {
     const mw_flow *f = h->shard->flow;
+    if (!h->open) return; /* the run ends: the next asks what became of it */
     h->sink.kind->commit(&h->sink, f->cut.numbered, f->cut.offsets);
 }
 

@@ -278,7 +278,7 @@ static void begin_write(mw_flow *f);
 static void on_step(mw_flow *f)
 {
     if (f->cut.step == MW_WRITE_PREPARED) {
-        mw_commit_ask(f);
+        if (f->phase != MW_STOPPING) mw_commit_ask(f);
         return;
     }
     mw_count(&f->checkpoints, 1);

@@ -289,6 +289,12 @@ void mw_source_failed(mw_source *s, const char *why)
     mw_source_finished(s);
 }
 
+void mw_source_restart(mw_source *s, const char *why)
+{
+    mw_log(MW_ERROR, s->name, "%s; the run begins again from its last checkpoint", why);
+    mw_shard_report(host_of(s)->shard, MW_MSG_FAILED, 2, NULL);
+}
+
 void mw_source_wants_checkpoint(mw_source *s)
 {
     atomic_store(&host_of(s)->shard->flow->cut.wanted, 1);

@@ -259,7 +259,10 @@ static void on_trouble(mw_kafka_source *k, const rd_kafka_message_t *m)
         if (k->source->once) look_at_ends(k);
         return;
     }
-    if (m->err == RD_KAFKA_RESP_ERR__FATAL) mw_source_failed(k->source, rd_kafka_message_errstr(m));
+    /* fenced, say: librdkafka 2.0 does that to itself when it tells its offsets while it joins its
+     * group again by the same name. A new consumer is not. */
+    if (m->err == RD_KAFKA_RESP_ERR__FATAL)
+        mw_source_restart(k->source, rd_kafka_message_errstr(m));
     else
         mw_log(MW_WARN, k->source->name, "%s", rd_kafka_message_errstr(m));
 }

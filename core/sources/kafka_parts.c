@@ -157,6 +157,22 @@ static void give_back(mw_kafka_source *k, rd_kafka_topic_partition_list_t *list)
     mw_log(MW_INFO, k->source->name, "%d partitions went", list->cnt);
 }
 
+/* Exactly once: what leaves with results that no checkpoint has yet must not be committed later,
+ * for whoever has the partition next reads it again. */
+static int is_torn_away(const mw_kafka_source *k)
+{
+    if (!k->source->exactly_once || k->closing) return 0;
+    for (const mw_kafka_part *p = k->parts; p; p = p->next)
+        if (p->leaving && p->done < p->given) return 1;
+    return 0;
+}
+
+static void tear_away(mw_kafka_source *k)
+{
+    if (is_torn_away(k))
+        mw_source_restart(k->source, "the group has taken partitions away with work under way");
+}
+
 void mw_kafka_let_go(mw_kafka_source *k)
 {
     if (!k->leaving) return;
@@ -168,6 +184,7 @@ void mw_kafka_let_go(mw_kafka_source *k)
     if (in_flight && waits) return;
     rd_kafka_topic_partition_list_t *list = k->leaving;
     k->leaving = NULL;
+    tear_away(k);
     mw_kafka_commit(k, 1); /* while they are ours */
     give_back(k, list);
     rd_kafka_topic_partition_list_destroy(list);
@@ -188,6 +205,7 @@ void mw_kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     }
     if (err != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS || k->closing ||
         rd_kafka_assignment_lost(rk)) { /* another may have them: what we say counts no more */
+        tear_away(k);
         if (!rd_kafka_assignment_lost(rk)) mw_kafka_commit(k, 1);
         give_back(k, list);
         return;

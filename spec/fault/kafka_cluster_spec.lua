@@ -24,10 +24,6 @@ local function events(from, to)
   return lines
 end
 
-local function start(folder, text)
-  return s.start(s.command("run", folder, text, { "--state", "state", "--shards", "2", "--no-watch" }), { cwd = folder })
-end
-
 describe("a cluster of Kafka", function()
   local cluster
   setup(function() cluster = kafka.cluster(3) end)
@@ -35,6 +31,24 @@ describe("a cluster of Kafka", function()
     cluster:kill()
     s.clean()
   end)
+
+  local routers = {}
+  before_each(function() cluster:revive() end)
+  after_each(function() -- of a test that failed
+    for _, p in ipairs(routers) do
+      if not p:poll() then
+        p:kill(s.SIGKILL)
+        p:wait(10)
+      end
+    end
+    routers = {}
+  end)
+
+  local function start(folder, text)
+    local p = s.start(s.command("run", folder, text, { "--state", "state", "--shards", "2", "--no-watch" }), { cwd = folder })
+    routers[#routers + 1] = p
+    return p
+  end
 
   --- What is in the topic: how many, how many twice, whether the first of each comes in the order of its key.
   local function look(topic)
@@ -91,7 +105,7 @@ describe("a cluster of Kafka", function()
       check_input(topic, total)
       local count, twice = look(topic)
       assert.equal(total, count)
-      if delivery == "exactly-once" then assert.equal(0, twice) end
+      if delivery == "exactly-once" then assert.equal(0, twice, p:stderr()) end
     end)
   end
 
@@ -144,7 +158,7 @@ describe("a cluster of Kafka", function()
       check_input(topic, total)
       local count, twice = look(topic)
       assert.equal(total, count)
-      if delivery == "exactly-once" then assert.equal(0, twice) end
+      if delivery == "exactly-once" then assert.equal(0, twice, p:stderr()) end
     end)
   end
 end)

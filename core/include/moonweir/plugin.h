@@ -140,6 +140,8 @@ void mw_source_wants_checkpoint(mw_source *s);
 void mw_source_finished(mw_source *s);
 /* The source cannot go on; the run fails. */
 void mw_source_failed(mw_source *s, const char *why);
+/* The run ends, and begins again from its last checkpoint. */
+void mw_source_restart(mw_source *s, const char *why);
 /* Counts what the source had to drop (only udp may). */
 void mw_source_dropped(mw_source *s, uint64_t events);
 /* A number that the instances of a source share (the port that the first listener was given), 0 at
