@@ -47,6 +47,19 @@ local function java(class, ...)
   }
 end
 
+--- Lines for `produce`: events from..to, each with its key of so many.
+function M.events(from, to, keys)
+  local lines = {}
+  for n = from, to do
+    local k = "k" .. n % keys
+    lines[#lines + 1] = ('%s:{"k":"%s","n":%d}'):format(k, k, n)
+  end
+  return lines
+end
+
+--- A text with %NAME% replaced.
+function M.fill(text, values) return (text:gsub("%%(%u+)%%", values)) end
+
 --- Starts it again, at the same address with what it has.
 function Broker:restart()
   self.process = s.start(java("kafka.Kafka", self.config))
@@ -182,7 +195,7 @@ local function prepare(ports, node, options)
     LISTENERS = options.listeners or "",
     REST = options.rest or "",
   }
-  s.write(self.config, (CONFIG:gsub("%%(%u+)%%", values)))
+  s.write(self.config, M.fill(CONFIG, values))
   local argv = java("kafka.tools.StorageTool", "format", "-t", "bW9vbndlaXJicm9rZXIwMQ", "-c", self.config)
   for _, each in ipairs(options.format or {}) do
     argv[#argv + 1] = each

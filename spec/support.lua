@@ -267,13 +267,27 @@ function M.post(host, port, path, body, headers)
   return status, answer, got
 end
 
---- Ends what a test left running, and removes its folders. For after_each.
+local mounted = {}
+
+--- A folder that is a disk of so much ("1m") of its own; nil where that cannot be had (it wants root).
+function M.small_disk(path, size)
+  os.execute("mkdir -p " .. path)
+  if os.execute(("mount -t tmpfs -o size=%s tmpfs %s 2>/dev/null"):format(size, path)) ~= 0 then return nil end
+  mounted[#mounted + 1] = path
+  return path
+end
+
+--- Ends what a test left running, and removes its folders and disks. For after_each.
 function M.clean()
   for pid in pairs(running) do
     signal.kill(pid, signal.SIGKILL)
     wait.wait(pid)
   end
   running = {}
+  for _, path in ipairs(mounted) do
+    os.execute("umount -l " .. path)
+  end
+  mounted = {}
   for _, path in ipairs(folders) do
     os.execute("rm -rf '" .. path .. "'")
   end

@@ -38,11 +38,10 @@ typedef struct record {
     uint8_t unused[6];
 } record;
 
-typedef struct waiting {
-    struct waiting *next;
-    mw_batch *batch;
-    uint64_t end; /* in the spool, where it is written */
-} waiting;
+/* Batches of the intake, by `next`. Those that are written end at `end_position` of the spool. */
+typedef struct batches {
+    mw_batch *first, *last;
+} batches;
 
 struct mw_disk_buffer {
     mw_source_host *reader, *intake;
@@ -57,10 +56,27 @@ struct mw_disk_buffer {
     int fds[MW_SPOOL_FDS];
     size_t fd_count;
     uint64_t syncing_end;
-    waiting *unwritten, **unwritten_end; /* the disk had no room */
-    waiting *written, **written_end;     /* not synced yet */
+    batches unwritten; /* the disk had no room */
+    batches written;   /* not synced yet */
     mw_buffer text;
 };
+
+static void add(batches *list, mw_batch *b)
+{
+    b->next = NULL;
+    if (list->last) list->last->next = b;
+    else
+        list->first = b;
+    list->last = b;
+}
+
+static mw_batch *take(batches *list)
+{
+    mw_batch *b = list->first;
+    list->first = b->next;
+    if (!list->first) list->last = NULL;
+    return b;
+}
 
 static size_t used(const mw_disk_buffer *d)
 {
@@ -73,7 +89,7 @@ static size_t used(const mw_disk_buffer *d)
 int mw_buffer_is_full(const mw_source_host *intake, int resume)
 {
     const mw_disk_buffer *d = intake->buffer;
-    return d->unwritten || used(d) >= (resume ? d->size / 8 * 7 : d->size);
+    return d->unwritten.first || used(d) >= (resume ? d->size / 8 * 7 : d->size);
 }
 
 /* ---- reading ---- */
@@ -163,15 +179,14 @@ static void on_round(uv_check_t *check)
 {
     mw_disk_buffer *d = check->data;
     const mw_source_host *in = d->intake;
-    if (!d->written || !in) return;
+    if (!d->written.first || !in) return;
     if (in->source.kind->grade == MW_SOURCE_FORGETS) acknowledge(d, mw_spool_end(d->parts->spool));
     else if (!d->syncing && in->in_flight_bytes > in->in_flight_max / 2)
         begin_sync(d);
 }
 
-static int write_batch(mw_disk_buffer *d, waiting *w)
+static int write_batch(mw_disk_buffer *d, mw_batch *b)
 {
-    mw_batch *b = w->batch;
     mw_error error;
     record r = {.time_ns = b->time_ns,
                 .why_len = b->reject ? (uint32_t)strlen(b->reject) + 1 : 0,
@@ -185,15 +200,12 @@ static int write_batch(mw_disk_buffer *d, waiting *w)
     memcpy(d->text.bytes, &r, sizeof r);
     if (mw_spool_append(d->parts->spool, d->text.bytes, d->text.len, b->block, b->len, &error) !=
         MW_OK) {
-        if (!d->unwritten)
+        if (!d->unwritten.first)
             mw_log(MW_ERROR, d->intake->source.name, "%s; trying again until it succeeds",
                    error.message);
         return 0;
     }
-    w->end = mw_spool_end(d->parts->spool);
-    w->next = NULL;
-    *d->written_end = w;
-    d->written_end = &w->next;
+    b->end_position = mw_spool_end(d->parts->spool);
     return 1;
 }
 
@@ -211,33 +223,29 @@ static void wants_sync(mw_disk_buffer *d)
 static void on_retry(uv_timer_t *timer)
 {
     mw_disk_buffer *d = timer->data;
-    for (waiting *w; (w = d->unwritten);) {
-        waiting *next = w->next;
-        if (!write_batch(d, w)) {
-            uv_timer_start(timer, on_retry, RETRY_MS, 0);
-            break;
-        }
-        d->unwritten = next;
-        if (!next) d->unwritten_end = &d->unwritten;
-    }
-    if (d->written) wants_sync(d);
+    while (d->unwritten.first && write_batch(d, d->unwritten.first))
+        add(&d->written, take(&d->unwritten));
+    if (d->unwritten.first) uv_timer_start(timer, on_retry, RETRY_MS, 0);
+    if (d->written.first) wants_sync(d);
     if (d->intake) mw_source_host_check_full(d->intake);
     go_on(d);
+}
+
+mw_source_host **mw_buffer_intake(mw_source_host *reader)
+{
+    return &((mw_disk_buffer *)reader->source.self)->intake;
 }
 
 void mw_buffer_take(mw_source_host *intake, mw_batch *b)
 {
     mw_disk_buffer *d = intake->buffer;
-    waiting *w = calloc(1, sizeof *w);
-    mw_assert(w != NULL);
-    w->batch = b;
-    if (d->unwritten || !write_batch(d, w)) {
-        *d->unwritten_end = w;
-        d->unwritten_end = &w->next;
+    if (d->unwritten.first || !write_batch(d, b)) {
+        add(&d->unwritten, b);
         if (!uv_is_active((uv_handle_t *)&d->retry))
             uv_timer_start(&d->retry, on_retry, RETRY_MS, 0);
         return;
     }
+    add(&d->written, b);
     wants_sync(d);
     go_on(d);
 }
@@ -257,13 +265,11 @@ static void finish_close(mw_disk_buffer *d);
 
 static void acknowledge(mw_disk_buffer *d, uint64_t end)
 {
-    for (waiting *w; (w = d->written) && w->end <= end;) {
-        mw_source_host *h = w->batch->owner;
-        d->written = w->next;
-        if (!d->written) d->written_end = &d->written;
-        if (h->source.kind->acknowledge) h->source.kind->acknowledge(&h->source, w->batch);
-        mw_source_host_returned(h, w->batch);
-        free(w);
+    while (d->written.first && d->written.first->end_position <= end) {
+        mw_batch *b = take(&d->written);
+        mw_source_host *h = b->owner;
+        if (h->source.kind->acknowledge) h->source.kind->acknowledge(&h->source, b);
+        mw_source_host_returned(h, b);
     }
 }
 
@@ -385,10 +391,8 @@ static void free_buffer(mw_disk_buffer *d)
         mw_spool_close(p->spool);
         free(p);
     }
-    for (waiting *w = d->written, *next; w; w = next)
-        next = w->next, mw_batch_free(w->batch), free(w);
-    for (waiting *w = d->unwritten, *next; w; w = next)
-        next = w->next, mw_batch_free(w->batch), free(w);
+    while (d->written.first) mw_batch_free(take(&d->written));
+    while (d->unwritten.first) mw_batch_free(take(&d->unwritten));
     mw_buffer_close(&d->text);
     free(d);
 }
@@ -398,7 +402,6 @@ static mw_status open_buffer(mw_source *s, mw_error *error)
     mw_disk_buffer *d = calloc(1, sizeof *d);
     mw_assert(d != NULL);
     d->reader = (mw_source_host *)s;
-    d->written_end = &d->written, d->unwritten_end = &d->unwritten;
     d->size = (size_t)mw_config_int(s->config, "size", 1 << 30) / s->shards;
     d->sync_ms = mw_config_int(s->config, "sync", 100000000) / 1000000;
     d->segment = d->size / 8 < SEGMENT_LEAST  ? SEGMENT_LEAST
@@ -493,7 +496,6 @@ static void finish_close(mw_disk_buffer *d)
 static void close_buffer(mw_source *s)
 {
     mw_disk_buffer *d = s->self;
-    mw_buffer_unlink(d->reader);
     uv_check_stop(&d->check);
     uv_timer_stop(&d->tick);
     uv_timer_stop(&d->sync_timer);
@@ -520,41 +522,3 @@ const mw_source_kind mw_source_buffer = {
     .change = change,
     .close = close_buffer,
 };
-
-/* ---- who belongs to whom ---- */
-
-static int is_reader(const mw_source_host *h)
-{
-    return h->source.kind == &mw_source_buffer;
-}
-
-/* "payments" and "payments.buffer" */
-static int belongs(const mw_source_host *reader, const mw_source_host *intake)
-{
-    size_t len = strlen(intake->source.name);
-    return strncmp(reader->source.name, intake->source.name, len) == 0 &&
-           strcmp(reader->source.name + len, ".buffer") == 0;
-}
-
-static void tie(mw_source_host *reader, mw_source_host *intake)
-{
-    mw_disk_buffer *d = reader->source.self;
-    d->intake = intake;
-    intake->buffer = d;
-    intake->source.buffered = 1;
-}
-
-void mw_buffer_link(mw_source_host *h)
-{
-    for (mw_source_host *other = h->shard->sources; other; other = other->next) {
-        if (other == h || !other->open || is_reader(h) == is_reader(other)) continue;
-        if (is_reader(h) && belongs(h, other)) tie(h, other);
-        if (is_reader(other) && belongs(other, h)) tie(other, h);
-    }
-}
-
-void mw_buffer_unlink(mw_source_host *h)
-{
-    for (mw_source_host *other = h->shard->sources; other; other = other->next)
-        if (other->buffer == h->source.self) other->buffer = NULL;
-}

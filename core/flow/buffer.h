@@ -11,10 +11,16 @@
 
 #include "flow/flow_private.h"
 
-/* Ties intake and reader of one shard, whichever is opened last. */
+extern const mw_source_kind mw_source_buffer; /* the reader's */
+/* The intake that it knows: of several, while one takes the place of another, the new one. */
+mw_source_host **mw_buffer_intake(mw_source_host *reader);
+
+/* buffer_links.c: ties intake and reader of one shard, whichever is opened last. */
 void mw_buffer_link(mw_source_host *h);
-/* The reader is given back to nobody: what intakes there are have no buffer. */
+/* One of them closes; for any source. */
 void mw_buffer_unlink(mw_source_host *h);
+/* Says what is in buffers of sources that the flow does not have. At the start. */
+void mw_buffer_look_for_orphans(const mw_flow *f);
 /* A batch that the intake gives. */
 void mw_buffer_take(mw_source_host *intake, mw_batch *b);
 /* Whether the intake has to wait; `resume`: it waits already. */

@@ -2,6 +2,7 @@
 #include "flow/flow.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "flow/buffer.h"
 #include "flow/keeping.h"
 #include "flow/reload.h"
 #include "flow/watchdog.h"
@@ -385,6 +386,7 @@ mw_status mw_flow_run(mw_flow *f, mw_error *error)
     if (status != MW_OK) return status;
     status = mw_commit_recover(f, error);
     if (status != MW_OK) return status;
+    mw_buffer_look_for_orphans(f);
     uv_loop_init(&loop);
     f->post = mw_post_new(f->shards + 1);
     f->shard = aligned_alloc(64, f->shards * sizeof *f->shard);

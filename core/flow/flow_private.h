@@ -192,6 +192,10 @@ struct mw_sink_host {
     uint32_t order_count;
     mw_template *template;
     mw_buffer scratch;
+    struct {
+        const mw_list *list; /* NULL: none that is still there */
+        uint32_t piece, place;
+    } named; /* the piece that was identified last */
     mw_counter events, bytes, lists, failed, retried, waiting;
     mw_stats stats;
 };

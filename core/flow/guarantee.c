@@ -114,13 +114,37 @@ static mw_status check_change(const mw_declared *list, uint32_t count, const mw_
                    changed->where ? changed->where : "?", sort, changed->name);
 }
 
+/* What is in a buffer has to be read by the source that took it in. */
+static mw_status check_buffers(const mw_graph *g, const mw_graph *other, mw_error *error)
+{
+    for (uint32_t i = 0; i < g->source_count; i++) {
+        const mw_declared *d = &g->sources[i];
+        int found = 0;
+        if (!is_buffered(d)) continue;
+        for (uint32_t j = 0; j < other->source_count; j++)
+            found |= is_buffered(&other->sources[j]) &&
+                     strcmp(other->sources[j].name, d->name) == 0 &&
+                     other->sources[j].source_kind == d->source_kind;
+        if (!found)
+            return mw_fail(error, MW_CONFIG,
+                           "%s: the source '%s' with its 'buffer' is new, changed or removed: that "
+                           "takes a restart, before which the buffer should be empty (its lag in "
+                           "the metrics) where it goes",
+                           d->where, d->name);
+    }
+    return MW_OK;
+}
+
 mw_status mw_guarantee_can_become(const mw_graph *g, const mw_graph *other, mw_error *error)
 {
+    mw_status status = check_buffers(g, other, error);
+    if (status == MW_OK) status = check_buffers(other, g, error);
+    if (status != MW_OK) return status;
     if (!g->exactly_once && !other->exactly_once) return MW_OK;
     if (g->exactly_once != other->exactly_once)
         return mw_fail(error, MW_CONFIG, "the flow's 'delivery' changes with a restart only");
-    mw_status status = check_change(g->sources, g->source_count, other->sources,
-                                    other->source_count, "source", error);
+    status = check_change(g->sources, g->source_count, other->sources, other->source_count,
+                          "source", error);
     if (status == MW_OK)
         status =
             check_change(g->sinks, g->sink_count, other->sinks, other->sink_count, "sink", error);

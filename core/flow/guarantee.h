@@ -12,8 +12,8 @@ mw_status mw_guarantee_check(const mw_graph *g, mw_error *error);
 int mw_guarantee_is_once(const mw_graph *g, const mw_declared *sink);
 /* In words, of the path from a source to a sink. */
 const char *mw_guarantee_of(const mw_graph *g, const mw_declared *source, const mw_declared *sink);
-/* MW_CONFIG: a flow that is exactly once may not become the other while it runs: its sources and
- * sinks stay as they are. */
+/* MW_CONFIG: the one may not become the other while it runs: sources and sinks of a flow that is
+ * exactly once stay as they are, and disk buffers stay with their sources. */
 mw_status mw_guarantee_can_become(const mw_graph *g, const mw_graph *other, mw_error *error);
 
 #endif

@@ -87,6 +87,8 @@ void mw_seal_look(mw_shard *s); /* after each round, while one is under way */
 int mw_seal_is_done(const mw_shard *s);
 void mw_seal_end(mw_shard *s);
 void mw_seal_free(mw_shard *s);
+/* A row for the checkpoint, whose key and value are given away. */
+void mw_seal_keep(mw_shard *s, mw_record row);
 /* and commit.c, control's: takes what shards have for the checkpoint; 0: nothing. */
 int mw_commit_gather(mw_flow *f);
 void mw_commit_number(mw_flow *f); /* the checkpoint gets its number */

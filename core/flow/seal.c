@@ -130,24 +130,14 @@ void mw_sink_committed(mw_sink *k)
     mw_shard_report(shard_of(k), MW_MSG_COMMITTED, 0, NULL);
 }
 
-void mw_sink_keep(mw_sink *k, const char *key, const void *value, size_t len)
+void mw_seal_keep(mw_shard *s, mw_record row)
 {
-    mw_shard *s = shard_of(k);
-    mw_buffer full = {0};
-    char *copy = NULL;
-    mw_buffer_format(&full, "sink/%s/%s", k->name, key);
-    mw_buffer_append(&full, "", 1);
-    if (value) {
-        copy = malloc(len + 1);
-        mw_assert(copy != NULL);
-        memcpy(copy, value, len);
-    }
     if (s->seal.count == s->seal.room) {
         s->seal.room = s->seal.room ? s->seal.room * 2 : 16;
         s->seal.rows = realloc(s->seal.rows, s->seal.room * sizeof *s->seal.rows);
         mw_assert(s->seal.rows != NULL);
     }
-    s->seal.rows[s->seal.count++] = (mw_record){.key = full.bytes, .value = copy, .len = len};
+    s->seal.rows[s->seal.count++] = row;
 }
 
 void **mw_sink_shared(mw_sink *k)

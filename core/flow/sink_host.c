@@ -304,6 +304,7 @@ void mw_sink_done(mw_sink *k, mw_list *l)
     mw_sink_host *h = host_of(k);
     mw_list_item *item = item_of(l);
     mw_count(&h->events, l->count);
+    if (h->named.list == l) h->named.list = NULL;
     unlink_item(h, item);
     release_item(h, item);
 }

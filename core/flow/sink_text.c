@@ -1,8 +1,9 @@
 /* sink_text.c: what a sink writes of an event, how an event is told apart from all others, and the
  * small records that sinks keep (the sink half of plugin.h). */
-#include "flow/flow_private.h"
+#include "flow/keeping.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static mw_sink_host *host_of(mw_sink *k)
@@ -10,12 +11,18 @@ static mw_sink_host *host_of(mw_sink *k)
     return (mw_sink_host *)k;
 }
 
-/* Which of those it is that the rule has sent of the event to this sink. */
-static unsigned place_of(const mw_list *l, const mw_piece *p)
+/* Which of those it is that the rule has sent of the event to this sink. Sinks ask for one piece
+ * behind the other, and an event may have very many (a window's that closes): the last is kept. */
+static uint32_t place_of(mw_sink_host *h, const mw_list *l, const mw_piece *p)
 {
-    unsigned place = 0;
-    for (const mw_piece *other = p; other-- > l->pieces && other->event == p->event;)
-        place += other->rule == p->rule;
+    uint32_t index = (uint32_t)(p - l->pieces), place = 0;
+    const mw_piece *last = h->named.list == l ? &l->pieces[h->named.piece] : NULL;
+    if (last && last + 1 == p && last->event == p->event && last->rule == p->rule)
+        place = h->named.place + 1;
+    else
+        for (const mw_piece *o = p; o-- > l->pieces && o->event == p->event;)
+            place += o->rule == p->rule;
+    h->named.list = l, h->named.piece = index, h->named.place = place;
     return place;
 }
 
@@ -38,7 +45,7 @@ void mw_sink_identify(mw_sink *k, const mw_list *l, const mw_piece *p, char *to,
         uint64_t position = mw_delivery_position(b, p->event);
         snprintf(to, room, "%s/%s/%s/%llu/%u/%u/%u", k->flow, k->name, partition->key,
                  (unsigned long long)position, among_its_position(b, p->event, position), p->rule,
-                 place_of(l, p));
+                 place_of(host_of(k), l, p));
     } else { /* what cannot be read again is told apart by when the router was started */
         snprintf(to, room, "%s/%s/%s/%llx/%llu/%llu", k->flow, k->name, home->source.name,
                  (unsigned long long)f->started_wall_ns, (unsigned long long)l->sequence,
@@ -165,6 +172,20 @@ mw_status mw_sink_keep_now(mw_sink *k, const char *key, const void *value, size_
     mw_status status = mw_store_end(w, error);
     mw_buffer_close(&full);
     return status;
+}
+
+void mw_sink_keep(mw_sink *k, const char *key, const void *value, size_t len)
+{
+    mw_buffer full = {0};
+    char *copy = NULL;
+    record_key(k, key, &full);
+    mw_buffer_append(&full, "", 1);
+    if (value) {
+        copy = malloc(len + 1);
+        mw_assert(copy != NULL);
+        memcpy(copy, value, len);
+    }
+    mw_seal_keep(host_of(k)->shard, (mw_record){.key = full.bytes, .value = copy, .len = len});
 }
 
 typedef struct kept_rows {

@@ -110,6 +110,7 @@ void mw_source_host_drain(mw_source_host *h)
 void mw_source_host_close(mw_source_host *h)
 {
     mw_time_forget(h);
+    mw_buffer_unlink(h);
     h->source.kind->close(&h->source);
     h->open = 0;
 }

@@ -62,12 +62,12 @@ void mw_kafka_end(rd_kafka_t *rk)
     e->rk = rk;
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->over, NULL);
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += END_SECONDS;
     mw_assert(pthread_create(&thread, NULL, destroy, e) == 0);
     pthread_detach(thread);
     pthread_mutex_lock(&e->lock);
-    while (!e->done && pthread_cond_timedwait(&e->over, &e->lock, &until) == 0) {
+    while (!e->done && pthread_cond_clockwait(&e->over, &e->lock, CLOCK_MONOTONIC, &until) == 0) {
     }
     int done = e->done;
     e->left = !done;

@@ -240,14 +240,17 @@ static void on_synced(uv_work_t *work, int status)
     f->sync_running = 0;
     mw_list *lists = f->syncing;
     f->syncing = NULL;
-    if (f->sync_failed && f->sink->exactly_once && !f->closing)
-        mw_sink_failed(f->sink, "the disk would not sync: the checkpoint cannot be made");
-    else if (f->sync_failed)
+    int failed = f->sync_failed;
+    f->sync_failed = 0;
+    if (failed)
         mw_log(MW_ERROR, f->sink->name,
                "the disk would not sync; its files may be incomplete after a loss of power");
-    f->sync_failed = 0;
     if (f->closing) {
         finish_close(f);
+        return;
+    }
+    if (failed && f->sink->exactly_once) { /* no checkpoint may count on it */
+        mw_sink_failed(f->sink, "a checkpoint cannot be made of what is not on the disk");
         return;
     }
     answer(f, lists);

@@ -27,7 +27,7 @@ static const mw_option options[] = {
     {0},
 };
 
-enum { HEADERS_MOST = 32 };
+enum { HEADERS_MOST = 32, STAYS_MOST = 32 << 10 };
 
 /* ---- a message ---- */
 
@@ -125,12 +125,16 @@ static int make_key(mw_kafka_sink *k, const mw_piece *p, const message *m)
 }
 
 /* Where the event's bytes can stay where they are, librdkafka takes no copy: the list has them
- * until it is answered. */
+ * until it is answered. Of large ones it would: they are in its requests by reference, and a
+ * request may outlive its report. */
 static const char *make_value(mw_kafka_sink *k, const mw_list *list, const mw_piece *p, size_t *len,
                               int *flags)
 {
     const char *plain = mw_sink_plain(k->sink, list, p, len);
-    if (plain) return plain;
+    if (plain) {
+        if (*len > STAYS_MOST) *flags = RD_KAFKA_MSG_F_COPY;
+        return plain;
+    }
     k->text.len = 0;
     mw_sink_render(k->sink, list, p, &k->text);
     if (k->text.len && k->text.bytes[k->text.len - 1] == '\n') k->text.len--;

@@ -103,7 +103,7 @@ void mw_kafka_report(const rd_kafka_message_t *m);
 void mw_kafka_take_off(mw_kafka_sink *k);
 
 /* kafka_transaction.c */
-mw_status mw_kafka_transactions_open(mw_kafka_world *w, mw_kafka_sink *k, mw_error *error);
+mw_status mw_kafka_transactions_open(mw_kafka_world *w, mw_error *error);
 void mw_kafka_transactions_close(mw_kafka_world *w);
 void mw_kafka_sink_prepare(mw_sink *sink, uint64_t number);
 void mw_kafka_sink_commit(mw_sink *sink, uint64_t number, const mw_offsets *offsets);

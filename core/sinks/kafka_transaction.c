@@ -131,10 +131,9 @@ static void on_begun(uv_work_t *work, int status)
         if (begin(w, &w->producers[k->turn])) mw_kafka_give(k);
 }
 
-mw_status mw_kafka_transactions_open(mw_kafka_world *w, mw_kafka_sink *k, mw_error *error)
+mw_status mw_kafka_transactions_open(mw_kafka_world *w, mw_error *error)
 {
     mw_status status = MW_OK;
-    (void)k;
     for (int i = 0; i < 2 && status == MW_OK; i++)
         status = mw_kafka_producer_open(w, &w->producers[i], conf_of(w->conf, w->state, i), error);
     if (status != MW_OK) {

@@ -181,7 +181,7 @@ static mw_status open_world(mw_kafka_sink *k, mw_error *error)
     w->loop = k->sink->loop, w->state = k->sink->state;
     w->transactional = k->sink->exactly_once;
     mw_status status = mw_kafka_conf(k->sink, &w->conf, error);
-    if (status == MW_OK && w->transactional) status = mw_kafka_transactions_open(w, k, error);
+    if (status == MW_OK && w->transactional) status = mw_kafka_transactions_open(w, error);
     else if (status == MW_OK)
         status = mw_kafka_producer_open(w, &w->producers[0], rd_kafka_conf_dup(w->conf), error);
     if (status != MW_OK) {

@@ -59,6 +59,17 @@ static int64_t offset_of_time(mw_kafka_source *k, const mw_kafka_part *p, int64_
     return found;
 }
 
+static void has_no_start(mw_kafka_source *k, const mw_kafka_part *p)
+{
+    char why[400];
+    snprintf(why, sizeof why,
+             "the group has no position in %s, and 'start' is \"committed\": commit one for it "
+             "first, or let 'start' say where to begin",
+             p->key);
+    k->draining = 1; /* what librdkafka would read now is not wished for */
+    mw_source_failed(k->source, why);
+}
+
 /* Where `start` says, as a number, so that it stays there when nothing has been read before the
  * next start. Negative: it cannot be had, and librdkafka finds it by itself. */
 static int64_t first_offset(mw_kafka_source *k, const mw_kafka_part *p)
@@ -74,15 +85,9 @@ static int64_t first_offset(mw_kafka_source *k, const mw_kafka_part *p)
         return k->start.at < low ? low : k->start.at > high ? high : k->start.at;
     case MW_KAFKA_TIME:
         return offset_of_time(k, p, high);
-    case MW_KAFKA_COMMITTED: {
-        char why[400];
-        snprintf(why, sizeof why,
-                 "the group has no position in %s, and 'start' is \"committed\": commit one for it "
-                 "first, or let 'start' say where to begin",
-                 p->key);
-        mw_source_failed(k->source, why);
-        return high;
-    }
+    case MW_KAFKA_COMMITTED:
+        has_no_start(k, p);
+        return RD_KAFKA_OFFSET_INVALID; /* so that nothing is noted, or told to the group */
     default:
         return low;
     }

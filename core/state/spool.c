@@ -423,6 +423,7 @@ static void verify_segment(const mw_spool *s, const segment *g, int last, mw_spo
         for (int64_t n; (n = look(&w, at)) != 0; at += (uint64_t)(n < 0 ? -n : n)) {
             if (n > 0) {
                 r->records++, r->bytes += (uint64_t)n;
+                r->end = g->start + at + (uint64_t)n;
                 continue;
             }
             mw_fail(r->damaged++ ? NULL : &r->first, MW_INVALID,

@@ -44,6 +44,7 @@ void mw_spool_trim(mw_spool *s, uint64_t position);
 /* Looks at every record of a folder, without changing anything. */
 typedef struct mw_spool_report {
     uint64_t segments, records, bytes, damaged, torn_bytes;
+    uint64_t end;   /* position behind the last whole record */
     mw_error first; /* damage */
 } mw_spool_report;
 mw_status mw_spool_verify(const char *folder, mw_spool_report *report, mw_error *error);

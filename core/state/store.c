@@ -63,6 +63,23 @@ static mw_status open_db(mw_store *s, const char *folder, mw_error *error)
     return MW_OK;
 }
 
+/* A new one says how its values are kept; one that does not is of before. */
+static mw_status check_format(mw_store *s, mw_error *error)
+{
+    MDB_stat stat;
+    const mw_record row = {.key = mw_store_format_key, .value = "2", .len = 1};
+    mw_buffer value = {0};
+    int known = mw_store_get(s, mw_store_format_key, &value);
+    mw_buffer_close(&value);
+    if (known) return MW_OK;
+    mdb_env_stat(s->env, &stat);
+    if (stat.ms_entries == 0) return mw_store_put(s, &row, 1, error);
+    return mw_fail(error, MW_INVALID,
+                   "the state in '%s' is of an older version of Moonweir, which this one cannot "
+                   "read: choose another folder with --state DIR to begin with nothing",
+                   s->folder);
+}
+
 /* A start does not wait for all of a large state to be read, unless something of it was found to be
  * wrong. */
 static int wants_look(const char *folder)
@@ -117,6 +134,7 @@ mw_status mw_store_open(mw_store **store, const char *folder, mw_error *error)
     if (status == MW_OK) status = take_lock(s, folder, error);
     if (status == MW_OK) status = mend(folder, error);
     if (status == MW_OK) status = open_db(s, folder, error);
+    if (status == MW_OK) status = check_format(s, error);
     if (status != MW_OK) {
         mw_store_close(s);
         return status;

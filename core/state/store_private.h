@@ -26,6 +26,7 @@ struct mw_store_writer {
 
 /* store_verify.c: a value is kept with a sum of it and its key, MW_STORE_SUM bytes, behind it. */
 enum { MW_STORE_SUM = 4 };
+static const char mw_store_format_key[] = "format"; /* "2": values have sums */
 uint32_t mw_store_sum(const MDB_val *key, const void *value, size_t len);
 /* Takes the sum off; 0: it is not its own. */
 int mw_store_plain(const MDB_val *key, MDB_val *value);

@@ -49,6 +49,14 @@ static void name_key(const MDB_val *key, char *to, size_t room)
     to[n] = 0;
 }
 
+/* Versions of Moonweir before sums have written no such record. */
+static int is_older(MDB_txn *txn, MDB_dbi db)
+{
+    MDB_val k = {.mv_size = sizeof mw_store_format_key - 1, .mv_data = (void *)mw_store_format_key},
+            v;
+    return mdb_get(txn, db, &k, &v) == MDB_NOTFOUND;
+}
+
 static int read_all(const char *folder, finding *f)
 {
     MDB_env *env;
@@ -66,7 +74,11 @@ static int read_all(const char *folder, finding *f)
         f->rows++;
         if (mw_store_plain(&k, &v)) continue;
         name_key(&k, key, sizeof key);
-        snprintf(f->why, sizeof f->why, "the record '%s' is not what was written", key);
+        if (is_older(txn, db))
+            snprintf(f->why, sizeof f->why,
+                     "it is of an older version of Moonweir, which this one cannot read");
+        else
+            snprintf(f->why, sizeof f->why, "the record '%s' is not what was written", key);
         return 1;
     }
     if (rc == MDB_NOTFOUND) return 0;

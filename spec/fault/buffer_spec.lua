@@ -256,6 +256,31 @@ describe("a disk buffer", function()
     end
   end)
 
+  it("stays with its source while the router runs, and what nobody reads is told", function()
+    local folder, port = s.folder(), free_port()
+    local buffered, plain = http 'sync = "1ms"', [[http("input", { listen = "127.0.0.1:0", path = "/in" })]]
+    local p = s.router(folder, FLOW:format(buffered, port), { "--state", "state", "--no-watch", "--no-supervisor" })
+    for round, other in ipairs { plain, [[tcp("other", { listen = "127.0.0.1:0" })]], (buffered:gsub('"input"', '"renamed"')) } do
+      s.write(folder .. "/flow.lua", FLOW:format(other, port))
+      p:kill(1)
+      s.eventually(function() return select(2, p:stderr():gsub("that takes a restart", "")) == round end, 10, function() return p:stderr() end)
+    end
+    s.write(folder .. "/flow.lua", FLOW:format(http 'sync = "2ms", size = "2GiB"', port))
+    p:kill(1) -- but it may change
+    s.eventually(function() return p:stderr():find "is live" end, 10, function() return p:stderr() end)
+    local host, at = p:address "input"
+    assert.equal(10, (post(host, at, 1, 10)))
+    p:kill(s.SIGKILL)
+    p:wait()
+    p = s.router(folder, FLOW:format(plain, port), { "--state", "state" })
+    assert(p:stderr():find("bytes that were taken in, and no source of this flow reads them", 1, true), p:stderr())
+    host, at = p:address "input"
+    local c = s.connect(host, at)
+    c:close()
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+  end)
+
   it("is refused where it means nothing", function()
     for source, why in pairs {
       [ [[file("input", { path = "x", buffer = {} })]] ] = "'buffer' is for http, tcp, udp and unix",

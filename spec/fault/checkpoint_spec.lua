@@ -31,29 +31,17 @@ end
 local function has(folder, total) return #s.lines(folder .. "/out.ndjson") == total end
 
 describe("a checkpoint", function()
-  local mounted
-  after_each(function()
-    if mounted then
-      os.execute("umount -l " .. mounted)
-      mounted = nil
-    end
-    s.clean()
-  end)
+  after_each(s.clean)
 
   it("waits for room on a full disk, and is exact over a kill -9 meanwhile", function()
     local folder = s.folder()
-    mounted = folder .. "/state"
-    os.execute("mkdir " .. mounted)
-    if os.execute("mount -t tmpfs -o size=4m tmpfs " .. mounted .. " 2>/dev/null") ~= 0 then
-      mounted = nil
-      pending "a small tmpfs cannot be mounted here (it wants root)"
-      return
-    end
+    local disk = s.small_disk(folder .. "/state", "4m")
+    if not disk then return pending "a small tmpfs cannot be mounted here (it wants root)" end
     append(folder, 1, 2000, 1000)
     local p = s.router(folder, FLOW, { "--state", "state", "--shards", "2", "--no-supervisor" })
     s.eventually(function() return has(folder, 2000) end, 20)
     s.sleep(0.3)
-    os.execute("cat /dev/zero > " .. mounted .. "/ballast 2>/dev/null")
+    os.execute("cat /dev/zero > " .. disk .. "/ballast 2>/dev/null")
     append(folder, 2001, 9000, 3000)
     s.eventually(function() return p:stderr():find "cannot write the checkpoint" end, 20, function() return p:stderr() end)
     s.eventually(function() return has(folder, 9000) end, 20, "what need not wait goes on")
@@ -61,7 +49,7 @@ describe("a checkpoint", function()
     p:wait()
     p = s.start(s.command("run", folder, FLOW, { "--state", "state", "--shards", "1", "--no-supervisor" }), { cwd = folder })
     s.sleep(0.5)
-    os.execute("rm " .. mounted .. "/ballast")
+    os.execute("rm " .. disk .. "/ballast")
     s.eventually(function() return has(folder, 9000) end, 20, function() return p:stderr() end)
     p:kill()
     assert.equal(0, p:wait(20), p:stderr())

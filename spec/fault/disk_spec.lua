@@ -8,23 +8,12 @@ local FLOW = [[
 ]]
 
 describe("a full disk", function()
-  local mounted
-  after_each(function()
-    if mounted then
-      os.execute("umount -l " .. mounted)
-      mounted = nil
-    end
-    s.clean()
-  end)
+  after_each(s.clean)
 
   it("delays events, and loses none", function()
     local folder = s.folder()
-    os.execute("mkdir " .. folder .. "/small")
-    if os.execute("mount -t tmpfs -o size=1m tmpfs " .. folder .. "/small 2>/dev/null") ~= 0 then
-      pending "a small tmpfs cannot be mounted here (it wants root)"
-      return
-    end
-    mounted = folder .. "/small"
+    local mounted = s.small_disk(folder .. "/small", "1m")
+    if not mounted then return pending "a small tmpfs cannot be mounted here (it wants root)" end
     os.execute("head -c 900000 /dev/zero > " .. mounted .. "/ballast")
     local lines = {}
     for n = 1, 8000 do

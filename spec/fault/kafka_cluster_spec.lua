@@ -12,17 +12,10 @@ local FLOW = [[
 ]]
 
 local function flow(cluster, topic, delivery, more)
-  return (FLOW:gsub("%%(%u+)%%", { BROKER = cluster.address, T = topic, DELIVERY = delivery, MORE = more or "" }))
+  return kafka.fill(FLOW, { BROKER = cluster.address, T = topic, DELIVERY = delivery, MORE = more or "" })
 end
 
-local function events(from, to)
-  local lines = {}
-  for n = from, to do
-    local k = "k" .. n % KEYS
-    lines[#lines + 1] = ('%s:{"k":"%s","n":%d}'):format(k, k, n)
-  end
-  return lines
-end
+local function events(from, to) return kafka.events(from, to, KEYS) end
 
 describe("a cluster of Kafka", function()
   local cluster

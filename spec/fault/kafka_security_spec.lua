@@ -35,7 +35,7 @@ describe("Kafka that lets in whom it knows", function()
   end)
 
   local function flow(topic, mechanism, password, compression, delivery)
-    return (FLOW:gsub("%%(%u+)%%", {
+    return kafka.fill(FLOW, {
       T = topic,
       MECHANISM = mechanism,
       PASSWORD = password,
@@ -45,7 +45,7 @@ describe("Kafka that lets in whom it knows", function()
       CA = broker.ca,
       CERTIFICATE = broker.certificate,
       KEY = broker.key,
-    }))
+    })
   end
 
   for _, case in ipairs {

@@ -262,9 +262,14 @@ describe("Kafka", function()
     assert.same({ 0, 25 }, { run("25", "fo"), select(3, run("25", "fo")) })
     local code, err, n = run(time, "ft")
     assert.same({ 0, 20 }, { code, n }, err)
-    code, err = run("committed", "fc")
-    assert.equal(1, code)
-    assert(err:find("the group has no position in in-f/", 1, true), err)
+    local folder = s.folder() -- which does not take it for a position of its own
+    for _ = 1, 2 do
+      local text = flow(broker, SOURCE:format("f", "fc") .. ', start = "committed"', COPY:gsub('"out%-" .. e.t', '"out-fc"'))
+      code, _, err = s.moonweir("run", folder, text, { "--state", "state", "--once", "--quiet" }, nil, 60)
+      assert.equal(1, code)
+      assert(err:find("the group has no position in in-f/", 1, true), err)
+      assert.equal(0, count "out-fc")
+    end
   end)
 
   it("ends at the end of what is there, where it runs once", function()
