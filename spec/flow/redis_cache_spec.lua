@@ -39,7 +39,10 @@ describe("a cached shared state", function()
     return s.eventually(function()
       local written = s.read(folder .. "/out.ndjson")
       if written:sub(-1) ~= "\n" then return false end -- it is being written
-      local list = s.lines(folder .. "/out.ndjson")
+      local list = {} -- of the same look: another may find half a line more
+      for line in written:gmatch "[^\n]+" do
+        list[#list + 1] = line
+      end
       return #list == n and s.json.decode(list[n])
     end, 10, "an answer")
   end
