@@ -51,10 +51,11 @@ function M.lines(path)
   return list
 end
 
+--- The events of a file that has one a line. One that is not ended yet is being written, and is none.
 function M.events(path)
   local list = {}
-  for i, line in ipairs(M.lines(path)) do
-    list[i] = cjson.decode(line)
+  for line in M.read(path):gmatch "([^\n]+)\n" do
+    list[#list + 1] = cjson.decode(line)
   end
   return list
 end

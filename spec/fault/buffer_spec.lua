@@ -256,6 +256,29 @@ describe("a disk buffer", function()
     end
   end)
 
+  it("takes datagrams in", function()
+    local folder, other, port = s.folder(), s.folder(), free_port()
+    local p = start(folder, [[udp("input", { listen = "127.0.0.1:0", buffer = { sync = "1ms" } })]], port, 1)
+    local host, at = p:address "input"
+    local c = require("socket").udp()
+    c:setpeername(host, at)
+    for n = 1, 100 do
+      c:send(('{"n":%d,"k":"k"}'):format(n))
+    end
+    c:close()
+    s.eventually(function() return p:stderr():find "trying again" end, 20, function() return p:stderr() end)
+    s.sleep(0.1)
+    p:kill(s.SIGKILL)
+    p:wait()
+    local target = s.router(other, TARGET:format(port), { "--state", "state" })
+    p = start(folder, [[udp("input", { listen = "127.0.0.1:0", buffer = { sync = "1ms" } })]], port, 2)
+    s.eventually(function() return (arrived(other)) == 100 end, 20, function() return arrived(other) .. p:stderr() end)
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+    target:kill()
+    target:wait(10)
+  end)
+
   it("stays with its source while the router runs, and what nobody reads is told", function()
     local folder, port = s.folder(), free_port()
     local buffered, plain = http 'sync = "1ms"', [[http("input", { listen = "127.0.0.1:0", path = "/in" })]]

@@ -201,8 +201,8 @@ describe("Kafka", function()
     s.eventually(function() return (stat("sink", "out", "sent_bytes") or 0) > 0 end, 10, "it has sent")
     broker:produce("in-s", events("s", 201, 300, 10), true)
     s.eventually(function() return stat("source", "input", "round_trip_seconds") > 0 end, 10, "it has measured its broker")
-    assert(stat("source", "input", "rebalances") >= 1)
-    assert(stat("sink", "out", "queue_messages") == 0)
+    s.eventually(function() return stat("source", "input", "rebalances") >= 1 end, 10, "it has joined its group")
+    s.eventually(function() return stat("sink", "out", "queue_messages") == 0 end, 10, "nothing waits")
     p:kill()
     assert.equal(0, p:wait(20), p:stderr())
   end)
@@ -286,6 +286,7 @@ describe("Kafka", function()
     broker:produce("in-p", { '{"t":"p","k":"a","n":1}', "poison", '{"t":"p","k":"a","n":2,"big":true}', '{"t":"p","k":"a","n":3}' }, false, "-p", "0")
     local p = s.router(folder, flow(broker, SOURCE:format("p", "p"), [[
       mw.rule("r", { from = input }, function(e)
+        if e.n == 3 then out:send { to = "no topic!", k = e.k, n = e.n } end
         out:send { to = "out-p", k = e.k, n = e.n, text = e.big and ("x"):rep(2000000) or nil }
       end)
     ]]), { "--state", "state" })
@@ -293,12 +294,13 @@ describe("Kafka", function()
     local dead
     s.eventually(function()
       dead = s.events(folder .. "/state/dead-letters.ndjson")
-      return #dead == 2
-    end, 10, "two are in the dead letters")
-    table.sort(dead, function(a, b) return a.stage > b.stage end)
-    assert(dead[1].error:find "Kafka" or dead[2].error:find "Kafka", dead[1].error .. dead[2].error)
-    local poison = dead[1].stage == "source" and dead[1] or dead[2]
-    assert.same({ "source", "in-p/0", 1 }, { poison.stage, poison.partition, poison.position })
+      return #dead == 3
+    end, 10, "three are in the dead letters")
+    table.sort(dead, function(a, b) return a.position < b.position end)
+    assert.same({ "source", "in-p/0", 1, "poison" }, { dead[1].stage, dead[1].partition, dead[1].position, dead[1].raw })
+    assert.same({ "sink", 2, 2000000 }, { dead[2].stage, dead[2].event.n, #dead[2].event.text })
+    assert.same({ "sink", 3, "no topic!" }, { dead[3].stage, dead[3].event.n, dead[3].event.to })
+    assert(dead[2].error:find "Kafka" and dead[3].error:find "Kafka", dead[2].error .. dead[3].error)
     p:kill()
     assert.equal(0, p:wait(20), p:stderr())
   end)
@@ -330,6 +332,65 @@ describe("Kafka", function()
         assert(all[n], k .. ": " .. n .. " is missing")
       end
     end
+  end)
+
+  it("chooses partitions as Java's clients do, and writes the time that it is told", function()
+    local folder, lines = s.folder(), {}
+    -- murmur2 as in the tests of Kafka's own clients: -973932308, -790332482, -985981536, -1486304829, -58897971
+    local want = { ["21"] = 0, foobar = 2, ["a-little-bit-long-string"] = 0, ["a-little-bit-longer-string"] = 3,
+      lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8 = 1 }
+    for key in pairs(want) do
+      lines[#lines + 1] = ('{"k":"%s"}\n'):format(key)
+    end
+    s.write(folder .. "/in.ndjson", table.concat(lines))
+    broker:produce("murmur", { "{}" }, false, "-p", "3") -- with its four partitions
+    local code, _, err = s.moonweir("run", folder, ([[
+      local mw = require "moonweir"
+      local input = mw.source.file("input", { path = "in.ndjson" })
+      local out = mw.sink.kafka("out", { brokers = "%s", topic = "murmur", key = "{k}" })
+      mw.rule("r", { from = input }, function(e) out:send(e, nil, { timestamp = 1700000000.25 }) end)
+    ]]):format(broker.address), { "--state", "state", "--quiet" }, nil, 60)
+    assert.equal(0, code, err)
+    local seen = 0
+    for _, line in ipairs(broker:consume("murmur", "%p %T %k")) do
+      local partition, time, key = line:match "^(%d+) (%d+) (%S+)$"
+      if key then
+        assert.same({ want[key], 1700000000250 }, { tonumber(partition), tonumber(time) }, key)
+        seen = seen + 1
+      end
+    end
+    assert.equal(5, seen)
+  end)
+
+  it("is paused while a sink takes nothing, and stays in its group", function()
+    local folder, other = s.folder(), s.folder()
+    local listening = require("socket").bind("127.0.0.1", 0)
+    local _, port = listening:getsockname()
+    listening:close()
+    broker:produce("in-q", events("q", 1, 3000, 10), true)
+    local p = s.router(folder, ([[
+      local mw = require "moonweir"
+      local input = mw.source.kafka("input", {
+        brokers = "%s", topic = "in-q", group = "g-q", session = "6s", in_flight = "64KiB", config = { ["max.poll.interval.ms"] = "6000" },
+      })
+      local out = mw.sink.http("out", { url = "http://127.0.0.1:%d/", queue = "4KiB", batch = { count = 100, after = "5ms" }, retry = { most = "100ms" } })
+      mw.rule("r", { from = input, by = "k" }, function(e) out:send(e) end)
+    ]]):format(broker.address, port), { "--state", "state" })
+    s.eventually(function() return p:stderr():find "trying again" end, 20, function() return p:stderr() end)
+    s.sleep(8) -- longer than its session, and than librdkafka lets nobody poll
+    local target = s.router(other, ([[
+      local mw = require "moonweir"
+      local input = mw.source.http("input", { listen = "127.0.0.1:%d" })
+      local out = mw.sink.file("out", { path = "out.ndjson" })
+      mw.rule("r", { from = input }, function(e) out:send(e) end)
+    ]]):format(port), { "--state", "state" })
+    s.eventually(function() return #s.events(other .. "/out.ndjson") >= 3000 end, 30, function() return p:stderr() end)
+    assert.equal(3000, #s.events(other .. "/out.ndjson"))
+    assert(not p:stderr():find "partitions went", p:stderr())
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+    target:kill()
+    target:wait(10)
   end)
 
   it("goes on when topics are deleted that it reads and writes", function()
