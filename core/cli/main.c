@@ -23,7 +23,8 @@ static const command commands[] = {
     {"replay", mw_command_replay},     {"reload", mw_command_reload},
     {"rollback", mw_command_rollback}, {"versions", mw_command_versions},
     {"status", mw_command_status},     {"drain", mw_command_drain},
-    {"state", mw_command_state}};
+    {"state", mw_command_state},       {"score", mw_command_score},
+    {"model", mw_command_model}};
 
 static int help(FILE *to, int code)
 {
@@ -70,6 +71,14 @@ static int help(FILE *to, int code)
         "  moonweir state WHERE list says what a state folder, or a running router (ADDR), keeps\n"
         "  moonweir state WHERE get NAME KEY | export [NAME] | import FILE\n"
         "                            shows it, and moves it, a JSON object a line\n"
+        "  moonweir score MODEL < ROWS.ndjson\n"
+        "                            a trained model's scores of rows (JSON objects), one a line\n"
+        "    --margins               what the model says before its transform\n"
+        "    --leaves                the leaf of each tree\n"
+        "    --explain exact|path    what each feature adds to the margin\n"
+        "    --iterations A:B        of those rounds of boosting only\n"
+        "    --kind KIND             what trained it, where the file does not tell\n"
+        "  moonweir model MODEL      says what a model file is (--json)\n"
         "  moonweir kinds            lists sources, sinks, formats and their options, as JSON\n"
         "  moonweir --version        names the versions of what it is linked with\n",
         to);

@@ -22,7 +22,7 @@ describe("the structure", function()
     sinks = { "base", "event", "net", "moonweir" },
     include = { "base", "event" },
     admin = { "base", "net", "flow" },
-    cli = { "base", "event", "state", "admin", "flow" },
+    cli = { "base", "event", "state", "score", "admin", "flow" },
   }
 
   it("has dependencies in one direction", function()

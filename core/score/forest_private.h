@@ -1,0 +1,87 @@
+/* forest_private.h: what a compiled forest is made of. See forest.h. */
+#ifndef MW_FOREST_PRIVATE_H
+#define MW_FOREST_PRIVATE_H
+
+#include "score/forest.h"
+
+enum {
+    MW_RANK_LEAF =
+        65535, /* a leaf's rank: nothing is greater; and a missing value's to the right */
+    MW_RANK_MOST = 65534,    /* the greatest rank of a value */
+    MW_RANK_SEGMENT = 65534, /* thresholds of a slot; a feature with more has several slots */
+    MW_SLOTS_MAX = 65536,
+    MW_MASK_LEAVES = 64, /* trees of more are walked in batches, too */
+};
+
+/* A node as it is walked: its children are neighbours, and a leaf's left child is itself. */
+typedef struct mw_step {
+    uint32_t left; /* in all of the forest */
+    uint16_t rank;
+    uint16_t slot;
+} mw_step;
+
+/* A test as it is done on 32 rows. */
+typedef struct mw_mask {
+    uint64_t stay; /* the leaves that are still possible when the test sends rows right */
+    uint16_t rank;
+    uint16_t slot;
+} mw_mask;
+
+/* How a slot's ranks are made of a feature. */
+typedef struct mw_slot {
+    uint32_t feature;
+    uint32_t segment; /* of the feature's thresholds */
+    uint32_t set, set_len;
+    uint8_t missing, missing_left, is_set, in_is_left;
+} mw_slot;
+
+/* The thresholds of a feature: least first, each the least value that goes right. */
+typedef struct mw_ladder {
+    uint32_t first, count; /* in thresholds */
+    uint32_t slot, slots;  /* a feature's slots are neighbours */
+} mw_ladder;
+
+typedef struct mw_planted {
+    uint32_t node, nodes;  /* in steps */
+    uint32_t leaf, leaves; /* in values, `width` each */
+    uint32_t mask;         /* in masks: leaves - 1 of them, where there are few enough */
+    uint32_t depth;        /* steps from the root to the farthest leaf */
+    uint32_t output;
+} mw_planted;
+
+struct mw_forest {
+    mw_forest_options is;
+    mw_planted *trees;
+    uint32_t tree_count, tree_room, depth;
+    mw_step *steps;
+    uint32_t *leaf;   /* by node: its leaf's number in all of the forest */
+    uint32_t *number; /* by node: its number in the file */
+    double *cover;    /* by node */
+    double *means;    /* by node, `width` each: what its leaves say, by cover */
+    mw_node *raw;     /* by node, until it is compiled */
+    size_t node_count, node_room;
+    double *values;
+    size_t value_count, value_room;
+    uint32_t *sets;
+    size_t set_count, set_room;
+    mw_mask *masks;
+    size_t mask_count;
+    mw_slot *slots;
+    uint32_t slot_count;
+    mw_ladder *ladders; /* by feature */
+    double *thresholds;
+    uint32_t *order; /* trees by depth, so that those that are walked together end together */
+};
+
+static inline int mw_is_tiny(double value)
+{
+    return value >= -(double)1e-35f && value <= (double)1e-35f;
+}
+
+/* Ranks of a row, one every `stride`, into every slot. */
+void mw_forest_ranks(const mw_forest *f, const double *row, uint16_t *ranks, size_t stride);
+
+/* The means of all nodes. */
+void mw_forest_means(mw_forest *f);
+
+#endif

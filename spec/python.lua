@@ -1,0 +1,38 @@
+--- Python with the trainers of models, in an environment that is made on first use. A test that cannot have it fails.
+local s = require "support"
+
+local M = {}
+local home = s.root .. "/build/python"
+local wanted = s.root .. "/spec/models/requirements.txt"
+
+local function must(argv, seconds, what)
+  local code, out, err = s.run(argv, nil, seconds)
+  assert(code == 0, what .. ": " .. out .. err)
+end
+
+--- The interpreter's path.
+function M.ready()
+  local python = home .. "/bin/python"
+  if s.read(home .. "/ready") == s.read(wanted) then return python end
+  must({ "python3", "-m", "venv", "--clear", home }, 120, "the environment cannot be made")
+  local pip = { home .. "/bin/pip", "install", "-q", "--disable-pip-version-check", "-r", wanted }
+  must(pip, 400, "the trainers cannot be fetched")
+  s.write(home .. "/ready", s.read(wanted))
+  return python
+end
+
+--- The folder that a script of spec/models has filled, once for each version of it.
+function M.made(script)
+  local path = s.root .. "/spec/models/" .. script .. ".py"
+  local folder = s.root .. "/build/models/" .. script
+  local version = s.read(path) .. s.read(wanted)
+  if s.read(folder .. "/made") == version then return folder end
+  local python = M.ready()
+  must({ "rm", "-rf", folder }, 10, "the folder cannot be cleared")
+  must({ "mkdir", "-p", folder }, 10, "the folder cannot be made")
+  must({ python, path, folder }, 300, script .. ".py")
+  s.write(folder .. "/made", version)
+  return folder
+end
+
+return M
