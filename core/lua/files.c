@@ -2,6 +2,7 @@
 #include "lua/files.h"
 #include "base/buffer.h"
 #include "base/hash.h"
+#include "lua/model.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -48,7 +49,7 @@ static void read_file(mw_file *file)
         mw_buffer_close(&bytes);
     } else {
         file->len = bytes.len;
-        mw_buffer_append(&bytes, "", 1);
+        memset(mw_buffer_reserve(&bytes, MW_FILE_PADDING), 0, MW_FILE_PADDING);
         file->text = bytes.bytes;
     }
     fclose(f);
@@ -85,9 +86,9 @@ void mw_files_copy(mw_files *to, const mw_files *from)
         if (was->why) file->why = copy(was->why);
         if (!was->text) continue;
         file->len = was->len;
-        file->text = malloc(was->len + 1);
+        file->text = malloc(was->len + MW_FILE_PADDING);
         mw_assert(file->text != NULL);
-        memcpy(file->text, was->text, was->len + 1);
+        memcpy(file->text, was->text, was->len + MW_FILE_PADDING);
     }
 }
 
@@ -112,6 +113,7 @@ void mw_files_free(mw_files *f)
         free(f->list[i]);
     }
     free(f->list);
+    mw_models_release(f->models);
     pthread_mutex_destroy(&f->lock);
     free(f);
 }

@@ -21,11 +21,13 @@ typedef struct mw_mark {
     int64_t modified_ns;
 } mw_mark;
 
+enum { MW_FILE_PADDING = 64 };
+
 typedef struct mw_file {
     char *path;
     char *text; /* NULL: it could not be read, for this reason */
     char *why;
-    size_t len;
+    size_t len; /* and MW_FILE_PADDING zeros */
     mw_mark mark;
 } mw_file;
 
@@ -33,6 +35,7 @@ typedef struct mw_files {
     pthread_mutex_t lock;
     mw_file **list; /* in the order in which they were first read */
     uint32_t count, room;
+    struct mw_models *models; /* that states made of the files: see model.h; NULL: none yet */
 } mw_files;
 
 mw_files *mw_files_new(void);

@@ -5,6 +5,7 @@
 #include "lua/budget.h"
 #include "lua/embedded.h"
 #include "lua/encode.h"
+#include "lua/model.h"
 #include "lua/rows.h"
 
 #include <lauxlib.h>
@@ -222,6 +223,7 @@ static void push_host(lua_State *L, mw_files *files)
     lua_setfield(L, -2, "read_module");
     mw_rows_open(L);
     mw_digest_open(L);
+    mw_model_open(L, files);
 }
 
 mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, mw_files *files,

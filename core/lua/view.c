@@ -1,6 +1,8 @@
 /* view.c: see view.h. */
 #include "lua/view.h"
 
+#include "lua/model.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +38,7 @@ void mw_view_close(mw_view *v)
     mw_buffer_close(&v->json);
     mw_buffer_close(&v->key_bytes);
     free(v->uses);
+    mw_view_models_close(v);
     free(v->given_values);
     mw_buffer_close(&v->command);
 }

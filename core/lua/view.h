@@ -48,6 +48,7 @@ typedef struct mw_rule_count {
 } mw_rule_count;
 
 typedef struct mw_use mw_use;
+typedef struct mw_scorer mw_scorer;
 typedef struct mw_frame mw_frame;
 typedef struct mw_parked mw_parked;
 typedef struct mw_answer mw_answer;
@@ -108,6 +109,8 @@ typedef struct mw_view {
     mw_use *uses;
     uint32_t use_count, shard, due_left, given_room;
     mw_value *given_values;
+    mw_scorer *scorers; /* lua/model.h */
+    uint32_t scorer_count;
     mw_buffer key_bytes;
     int by_row;
     int64_t watermark_ns, others_ns, clock_ns, now_ns;

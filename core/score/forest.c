@@ -4,21 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 8 };
+enum { LANES = 8, ALONE = 4 /* fewer rows than this are not worth a block */ };
 
 /* ---- ranks ---- */
-
-/* How many of the thresholds are at or below a value. */
-static inline uint32_t rank_of(const double *base, uint32_t count, double value)
-{
-    const double *first = base;
-    while (count > 1) {
-        uint32_t half = count / 2;
-        base += base[half - 1] <= value ? half : 0;
-        count -= half;
-    }
-    return (uint32_t)(base - first) + (count && *base <= value);
-}
 
 static int is_missing(const mw_slot *s, double value)
 {
@@ -49,10 +37,14 @@ void mw_forest_ranks(const mw_forest *f, const double *row, uint16_t *ranks, siz
         const mw_ladder *l = &f->ladders[j];
         if (!l->slots) continue;
         double value = f->is.round_to_float ? (double)(float)row[j] : row[j];
+        int nan = isnan(value);
         if (f->is.tiny_is_zero && mw_is_tiny(value)) value = 0;
-        uint32_t rank = rank_of(f->thresholds + l->first, l->count, isnan(value) ? 0 : value);
-        for (uint32_t s = l->slot; s < l->slot + l->slots; s++)
-            ranks[s * stride] = slot_rank(f, &f->slots[s], value, rank);
+        uint32_t rank = f->kernels->rank(f->thresholds, l->level, l->levels, nan ? 0 : value);
+        for (uint32_t i = l->slot; i < l->slot + l->slots; i++) {
+            const mw_slot *s = &f->slots[i];
+            uint32_t of = s->simple && !nan ? rank : slot_rank(f, s, value, rank);
+            ranks[i * stride] = (uint16_t)of;
+        }
     }
 }
 
@@ -64,99 +56,130 @@ static inline uint32_t step(const mw_step *steps, uint32_t at, const uint16_t *r
     return s.left + (ranks[s.slot] > s.rank);
 }
 
-/* The node of its leaf for each of the trees, by their order. */
+/* The node of its leaf for each of the trees: those of like depth together. */
 static void walk(const mw_forest *f, const uint16_t *ranks, uint32_t first, uint32_t count,
                  uint32_t *nodes)
 {
     const mw_step *steps = f->steps;
     uint32_t tree[LANES], at[LANES], n = 0;
-    for (uint32_t o = 0; o <= f->tree_count; o++) {
-        if (o < f->tree_count) {
+    for (uint32_t o = 0, left = count; left || n; o++) {
+        if (left) {
             uint32_t t = f->order[o];
             if (t - first >= count) continue;
-            tree[n] = t, at[n++] = f->trees[t].node;
-            if (n < LANES) continue;
+            tree[n] = t, at[n++] = f->trees[t].node, left--;
+            if (n < LANES && left) continue;
         }
-        if (!n) break;
-        uint32_t depth = f->trees[tree[n - 1]].depth, some = n;
-        for (; n < LANES; n++) at[n] = at[0];
+        uint32_t depth = f->trees[tree[n - 1]].depth;
+        for (uint32_t i = n; i < LANES; i++) at[i] = at[0];
         for (uint32_t d = 0; d < depth; d++)
             for (uint32_t i = 0; i < LANES; i++) at[i] = step(steps, at[i], ranks);
-        for (uint32_t i = 0; i < some; i++) nodes[tree[i] - first] = at[i];
+        for (uint32_t i = 0; i < n; i++) nodes[tree[i] - first] = at[i];
         n = 0;
     }
 }
 
-static inline void add_leaf(const mw_forest *f, const mw_planted *tree, uint32_t leaf, double *sums)
+/* The leaf of each of the trees: by the kernels where there are blocks. */
+static void find_leaves(const mw_forest *f, const uint16_t *ranks, uint32_t first, uint32_t count,
+                        uint32_t *leaves)
+{
+    const mw_kernels *k = f->kernels;
+    int by_kernel = k->row_32 && f->slot_count <= MW_KERNEL_SLOTS;
+    if (!by_kernel) {
+        walk(f, ranks, first, count, leaves);
+        for (uint32_t t = 0; t < count; t++) leaves[t] = f->leaf[leaves[t]];
+        return;
+    }
+    for (uint32_t g = 0; g < f->grove_count; g++) {
+        const mw_grove *grove = &f->groves[g];
+        uint32_t from = grove->first > first ? grove->first : first;
+        uint32_t end = grove->first + grove->count;
+        if (end > first + count) end = first + count;
+        if (from >= end) continue;
+        uint32_t *to = leaves + (from - first);
+        const void *blocks = f->blocks + f->trees[from].block;
+        switch (grove->shape) {
+        case MW_BLOCKS_32:
+            k->row_32(blocks, end - from, ranks, to);
+            break;
+        case MW_BLOCKS_64:
+            k->row_64(blocks, end - from, ranks, to);
+            break;
+        case MW_HEAPS:
+            k->row_heap(f->heaps + f->trees[from].heap, end - from, ranks, to);
+            break;
+        case MW_WALKED:
+            walk(f, ranks, from, end - from, to);
+            break;
+        }
+        for (uint32_t t = from; t < end; t++, to++)
+            *to = grove->shape == MW_WALKED ? f->leaf[*to] : f->trees[t].leaf + *to;
+    }
+}
+
+static inline void add_leaf(const mw_forest *f, uint32_t output, uint32_t leaf, double *sums)
 {
     uint32_t width = f->is.width;
     const double *v = f->values + (size_t)leaf * width;
-    double *to = sums + (width == 1 ? tree->output : 0);
+    double *to = sums + (width == 1 ? output : 0);
     if (f->is.sum_floats)
         for (uint32_t w = 0; w < width; w++) to[w] = (double)((float)to[w] + (float)v[w]);
     else
         for (uint32_t w = 0; w < width; w++) to[w] += v[w];
 }
 
-static uint32_t *nodes_in(const mw_forest *f, void *scratch)
+/* In the order of the trees. */
+static void add_leaves(const mw_forest *f, uint32_t first, uint32_t count, const uint32_t *leaves,
+                       double *sums)
 {
-    return (uint32_t *)((char *)scratch +
-                        ((size_t)f->slot_count * MW_FOREST_BLOCK * sizeof(uint16_t) + 63) / 64 *
-                            64);
+    if (f->is.outputs > 1) {
+        for (uint32_t t = 0; t < count; t++)
+            add_leaf(f, f->trees[first + t].output, leaves[t], sums);
+    } else if (f->is.sum_floats) {
+        float sum = (float)*sums;
+        for (uint32_t t = 0; t < count; t++) sum += (float)f->values[leaves[t]];
+        *sums = (double)sum;
+    } else {
+        double sum = *sums;
+        for (uint32_t t = 0; t < count; t++) sum += f->values[leaves[t]];
+        *sums = sum;
+    }
+}
+
+/* Scratch: ranks of a block of rows (or of one, in as many slots as the kernel looks at), then
+ * leaves. */
+static size_t ranks_bytes(const mw_forest *f)
+{
+    size_t slots = f->slot_count < MW_KERNEL_SLOTS ? MW_KERNEL_SLOTS : f->slot_count;
+    return (slots * MW_FOREST_BLOCK * sizeof(uint16_t) + 63) / 64 * 64;
 }
 
 size_t mw_forest_scratch(const mw_forest *f)
 {
-    return (size_t)((char *)nodes_in(f, NULL) - (char *)NULL) +
-           ((size_t)f->tree_count + MW_FOREST_BLOCK) * sizeof(uint32_t) + 64;
+    return ranks_bytes(f) + ((size_t)f->tree_count + MW_FOREST_BLOCK) * sizeof(uint32_t);
 }
 
 void mw_forest_row(const mw_forest *f, const double *row, uint32_t first, uint32_t count,
                    double *sums, void *scratch)
 {
-    uint32_t *nodes = nodes_in(f, scratch);
+    uint32_t *leaves = (uint32_t *)((char *)scratch + ranks_bytes(f));
     mw_forest_ranks(f, row, scratch, 1);
-    walk(f, scratch, first, count, nodes);
-    for (uint32_t t = 0; t < count; t++) add_leaf(f, &f->trees[first + t], f->leaf[nodes[t]], sums);
+    find_leaves(f, scratch, first, count, leaves);
+    add_leaves(f, first, count, leaves, sums);
 }
 
 void mw_forest_leaves(const mw_forest *f, const double *row, uint32_t first, uint32_t count,
                       uint32_t *leaves, void *scratch)
 {
-    uint32_t *nodes = nodes_in(f, scratch);
     mw_forest_ranks(f, row, scratch, 1);
-    walk(f, scratch, first, count, nodes);
-    for (uint32_t t = 0; t < count; t++) leaves[t] = f->number[nodes[t]];
+    walk(f, scratch, first, count, leaves);
+    for (uint32_t t = 0; t < count; t++) leaves[t] = f->number[leaves[t]];
 }
 
 /* ---- batches ---- */
 
-/* The leaf of each of the rows in a tree of up to 32 or 64 leaves. */
-#define MASKED(NAME, WORD, FIRST)                                                                  \
-    static void NAME(const mw_mask *m, uint32_t count, const uint16_t *ranks, uint32_t *leaves)    \
-    {                                                                                              \
-        WORD left[MW_FOREST_BLOCK];                                                                \
-        for (int r = 0; r < MW_FOREST_BLOCK; r++) left[r] = (WORD)-1;                              \
-        for (uint32_t i = 0; i < count; i++) {                                                     \
-            const uint16_t *of = ranks + (size_t)m[i].slot * MW_FOREST_BLOCK, rank = m[i].rank;    \
-            WORD stay = (WORD)m[i].stay;                                                           \
-            for (int r = 0; r < MW_FOREST_BLOCK; r++) left[r] &= of[r] > rank ? stay : (WORD)-1;   \
-        }                                                                                          \
-        for (int r = 0; r < MW_FOREST_BLOCK; r++) leaves[r] = (uint32_t)FIRST(left[r]);            \
-    }
-
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
-#define BY_MACHINE                                                                                 \
-    __attribute__((optimize("O3"), target_clones("default", "arch=haswell", "arch=skylake-avx512")))
-#else
-#define BY_MACHINE
-#endif
-BY_MACHINE MASKED(masked_32, uint32_t, __builtin_ctz)
-BY_MACHINE MASKED(masked_64, uint64_t, __builtin_ctzll)
-
-    /* The leaf of each of the rows in any tree. */
-    static void walk_rows(const mw_forest *f, const mw_planted *tree, const uint16_t *ranks,
-                          uint32_t *leaves)
+/* The leaf of each of the rows in any tree. */
+static void walk_rows(const mw_forest *f, const mw_planted *tree, const uint16_t *ranks,
+                      uint32_t *leaves)
 {
     uint32_t at[MW_FOREST_BLOCK];
     for (uint32_t r = 0; r < MW_FOREST_BLOCK; r++) at[r] = tree->node;
@@ -169,20 +192,36 @@ BY_MACHINE MASKED(masked_64, uint64_t, __builtin_ctzll)
     for (uint32_t r = 0; r < MW_FOREST_BLOCK; r++) leaves[r] = f->leaf[at[r]] - tree->leaf;
 }
 
-static void block(const mw_forest *f, size_t rows, uint32_t first, uint32_t count, double *sums,
-                  const uint16_t *ranks)
+/* One tree's leaves to the sums of all rows. */
+static void add_block(const mw_forest *f, const mw_planted *tree, const uint32_t *leaves,
+                      size_t rows, double *sums)
+{
+    size_t outputs = f->is.outputs;
+    const double *v = f->values + tree->leaf;
+    double *to = sums + tree->output;
+    if (f->is.width > 1)
+        for (size_t r = 0; r < rows; r++)
+            add_leaf(f, 0, tree->leaf + leaves[r], sums + r * outputs);
+    else if (f->is.sum_floats)
+        for (size_t r = 0; r < rows; r++, to += outputs)
+            *to = (double)((float)*to + (float)v[leaves[r]]);
+    else
+        for (size_t r = 0; r < rows; r++, to += outputs) *to += v[leaves[r]];
+}
+
+static void score_block(const mw_forest *f, size_t rows, uint32_t first, uint32_t count,
+                        double *sums, const uint16_t *ranks)
 {
     uint32_t leaves[MW_FOREST_BLOCK];
     for (uint32_t t = first; t < first + count; t++) {
         const mw_planted *tree = &f->trees[t];
-        const mw_mask *masks = f->masks + tree->mask;
-        if (tree->leaves <= 32) masked_32(masks, tree->leaves - 1, ranks, leaves);
-        else if (tree->leaves <= MW_MASK_LEAVES)
-            masked_64(masks, tree->leaves - 1, ranks, leaves);
+        const void *block = f->blocks + tree->block;
+        if (tree->leaves <= 32) f->kernels->rows_32(block, tree->leaves - 1, ranks, leaves);
+        else if (tree->leaves <= 64)
+            f->kernels->rows_64(block, tree->leaves - 1, ranks, leaves);
         else
             walk_rows(f, tree, ranks, leaves);
-        for (size_t r = 0; r < rows; r++)
-            add_leaf(f, tree, tree->leaf + leaves[r], sums + r * f->is.outputs);
+        add_block(f, tree, leaves, rows, sums);
     }
 }
 
@@ -191,14 +230,16 @@ void mw_forest_rows(const mw_forest *f, const double *row, size_t stride, size_t
 {
     for (size_t done = 0; done < rows; done += MW_FOREST_BLOCK) {
         size_t some = rows - done < MW_FOREST_BLOCK ? rows - done : MW_FOREST_BLOCK;
-        if (some < 4) {
-            for (size_t r = done; r < rows; r++)
-                mw_forest_row(f, row + r * stride, first, count, sums + r * f->is.outputs, scratch);
+        double *to = sums + done * f->is.outputs;
+        const double *from = row + done * stride;
+        if (some < ALONE) {
+            for (size_t r = 0; r < some; r++)
+                mw_forest_row(f, from + r * stride, first, count, to + r * f->is.outputs, scratch);
             return;
         }
-        if (some < MW_FOREST_BLOCK) memset(scratch, 0, f->slot_count * MW_FOREST_BLOCK * 2ul);
+        if (some < MW_FOREST_BLOCK) memset(scratch, 0, ranks_bytes(f));
         for (size_t r = 0; r < some; r++)
-            mw_forest_ranks(f, row + (done + r) * stride, (uint16_t *)scratch + r, MW_FOREST_BLOCK);
-        block(f, some, first, count, sums + done * f->is.outputs, scratch);
+            mw_forest_ranks(f, from + r * stride, (uint16_t *)scratch + r, MW_FOREST_BLOCK);
+        score_block(f, some, first, count, to, scratch);
     }
 }

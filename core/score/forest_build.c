@@ -34,7 +34,8 @@ void mw_forest_free(mw_forest *f)
 {
     if (!f) return;
     free(f->trees), free(f->steps), free(f->leaf), free(f->number), free(f->cover), free(f->raw);
-    free(f->values), free(f->sets), free(f->masks), free(f->slots), free(f->ladders);
+    free(f->values), free(f->sets), free(f->blocks), free(f->groves), free(f->heaps),
+        free(f->slots), free(f->ladders);
     free(f->thresholds), free(f->order), free(f->means), free(f);
 }
 
@@ -179,44 +180,63 @@ static double least_right(const mw_node *n)
     return t == 0 ? 0 : t;
 }
 
-/* Every feature's thresholds, each once. */
-static void make_ladders(mw_forest *f)
+/* Every feature's thresholds, each once: sorted[j .. j + 1) of `starts`. */
+static double *sort_thresholds(mw_forest *f, size_t *starts)
 {
     size_t count = 0;
-    f->ladders = zeros(f->is.features, sizeof *f->ladders);
     for (size_t i = 0; i < f->node_count; i++)
-        if (is_number_test(&f->raw[i])) f->ladders[f->raw[i].feature].count++, count++;
-    f->thresholds = zeros(count, sizeof *f->thresholds);
-    for (uint32_t j = 0, at = 0; j < f->is.features; j++) {
-        f->ladders[j].first = at;
-        at += f->ladders[j].count, f->ladders[j].count = 0;
-    }
-    for (size_t i = 0; i < f->node_count; i++) {
-        mw_ladder *l = &f->ladders[f->raw[i].feature];
-        if (is_number_test(&f->raw[i]))
-            f->thresholds[l->first + l->count++] = least_right(&f->raw[i]);
-    }
+        if (is_number_test(&f->raw[i])) starts[f->raw[i].feature + 1]++, count++;
+    double *sorted = zeros(count, sizeof *sorted);
+    for (uint32_t j = 0; j < f->is.features; j++) starts[j + 1] += starts[j];
+    for (size_t i = 0; i < f->node_count; i++)
+        if (is_number_test(&f->raw[i])) {
+            uint32_t j = f->raw[i].feature;
+            sorted[starts[j] + f->ladders[j].count++] = least_right(&f->raw[i]);
+        }
     for (uint32_t j = 0; j < f->is.features; j++) {
-        mw_ladder *l = &f->ladders[j];
-        double *t = f->thresholds + l->first;
-        uint32_t n = 0;
-        qsort(t, l->count, sizeof *t, by_number);
-        for (uint32_t i = 0; i < l->count; i++)
+        double *t = sorted + starts[j];
+        uint32_t n = 0, all = f->ladders[j].count;
+        qsort(t, all, sizeof *t, by_number);
+        for (uint32_t i = 0; i < all; i++)
             if (!n || t[i] != t[n - 1]) t[n++] = t[i];
-        l->count = n;
+        f->ladders[j].count = n;
+    }
+    return sorted;
+}
+
+/* Levels' lengths: whole sixteens, and at least one NaN at the end. */
+static size_t ladder_room(const mw_ladder *l)
+{
+    size_t room = 0;
+    for (uint32_t n = l->count; n; n /= MW_STEM) room += n / MW_STEM * MW_STEM + MW_STEM;
+    return room;
+}
+
+static void make_ladder(mw_forest *f, mw_ladder *l, const double *sorted, size_t at)
+{
+    for (uint32_t n = l->count, every = 1; n; n /= MW_STEM, every *= MW_STEM) {
+        uint32_t room = n / MW_STEM * MW_STEM + MW_STEM;
+        l->level[l->levels++] = (uint32_t)at;
+        for (uint32_t i = 0; i < room; i++)
+            f->thresholds[at + i] = i < n ? sorted[(i + 1ul) * every - 1] : NAN;
+        at += room;
     }
 }
 
-/* How many of the thresholds are at or below a value. */
-static uint32_t rank_of(const double *thresholds, uint32_t count, double value)
+static mw_status make_ladders(mw_forest *f, mw_error *error)
 {
-    const double *base = thresholds;
-    while (count > 1) {
-        uint32_t half = count / 2;
-        base += base[half - 1] <= value ? half : 0;
-        count -= half;
+    size_t room = 0, at = 0;
+    size_t *starts = zeros(f->is.features + 1ul, sizeof *starts);
+    f->ladders = zeros(f->is.features, sizeof *f->ladders);
+    double *sorted = sort_thresholds(f, starts);
+    for (uint32_t j = 0; j < f->is.features; j++) room += ladder_room(&f->ladders[j]);
+    if (room < UINT32_MAX) {
+        f->thresholds = zeros(room, sizeof *f->thresholds);
+        for (uint32_t j = 0; j < f->is.features; at += ladder_room(&f->ladders[j]), j++)
+            make_ladder(f, &f->ladders[j], sorted + starts[j], at);
     }
-    return (uint32_t)(base - thresholds) + (count && *base <= value);
+    free(sorted), free(starts);
+    return room < UINT32_MAX ? MW_OK : mw_fail(error, MW_LIMIT, "too many thresholds");
 }
 
 /* What a node asks of a slot. */
@@ -226,7 +246,7 @@ static mw_slot slot_of(const mw_forest *f, const mw_node *n, uint16_t *rank)
     if (s.missing == MW_MISSING_NONE) s.missing_left = 0;
     if (is_number_test(n)) {
         const mw_ladder *l = &f->ladders[n->feature];
-        uint32_t k = rank_of(f->thresholds + l->first, l->count, least_right(n)) - 1;
+        uint32_t k = f->kernels->rank(f->thresholds, l->level, l->levels, least_right(n)) - 1;
         s.segment = k / MW_RANK_SEGMENT;
         *rank = (uint16_t)(k % MW_RANK_SEGMENT);
         return s;
@@ -290,24 +310,95 @@ static mw_status make_slots(mw_forest *f, mw_error *error)
         f->steps[all[i].node].slot = (uint16_t)(f->slot_count - 1);
     }
     free(all);
+    for (uint32_t i = 0; i < f->slot_count; i++) {
+        mw_slot *s = &f->slots[i];
+        s->simple = !s->is_set && s->missing != MW_MISSING_ZERO &&
+                    f->ladders[s->feature].count <= MW_RANK_SEGMENT;
+    }
     return MW_OK;
 }
 
-static void make_masks(mw_forest *f)
+static uint32_t block_leaves(const mw_planted *p)
 {
-    f->masks = zeros(f->node_count, sizeof *f->masks);
+    return p->leaves <= 32 ? 32 : p->leaves <= 64 ? 64 : 0;
+}
+
+static size_t block_size(uint32_t leaves)
+{
+    return leaves == 32 ? sizeof(mw_block_32) : leaves == 64 ? sizeof(mw_block_64) : 0;
+}
+
+static void fill_block(mw_forest *f, const mw_planted *p)
+{
+    mw_block_32 *small = (mw_block_32 *)(f->blocks + p->block);
+    mw_block_64 *large = (mw_block_64 *)(f->blocks + p->block);
+    uint32_t leaves = block_leaves(p), n = 0;
+    for (uint32_t i = p->node; i < p->node + p->nodes; i++) {
+        mw_step s = f->steps[i];
+        if (s.left == i) continue;
+        uint32_t from = f->leaf[s.left] - p->leaf, to = f->leaf[s.left + 1] - p->leaf;
+        uint64_t stay = ~(((1ull << (to - from)) - 1) << from); /* to - from is 63 at most */
+        if (leaves == 32)
+            small->rank[n] = s.rank, small->slot[n] = s.slot, small->stay[n++] = (uint32_t)stay;
+        else
+            large->rank[n] = s.rank, large->slot[n] = s.slot, large->stay[n++] = stay;
+    }
+    for (; n < leaves; n++) {
+        if (leaves == 32) small->rank[n] = MW_RANK_LEAF, small->stay[n] = UINT32_MAX;
+        else
+            large->rank[n] = MW_RANK_LEAF, large->stay[n] = UINT64_MAX;
+    }
+}
+
+static void fill_heap(const mw_forest *f, const mw_planted *p, mw_heap *h, uint32_t node,
+                      uint32_t at)
+{
+    mw_step s = f->steps[node];
+    if (at >= 64) {
+        h->leaf[at - 64] = (uint8_t)(f->leaf[node] - p->leaf);
+        return;
+    }
+    h->rank[at] = s.rank, h->slot[at] = s.slot;
+    fill_heap(f, p, h, s.left, 2 * at); /* of a leaf, itself */
+    if (s.left != node) fill_heap(f, p, h, s.left + 1, 2 * at + 1);
+}
+
+static void make_heaps(mw_forest *f)
+{
+    uint32_t count = 0;
+    for (uint32_t t = 0; t < f->tree_count; t++) count += f->trees[t].depth <= 6;
+    mw_assert(
+        posix_memalign((void **)&f->heaps, MW_BLOCK_ALIGNED, (count + 1) * sizeof *f->heaps) == 0);
+    memset(f->heaps, 0, count * sizeof *f->heaps);
     for (uint32_t t = 0; t < f->tree_count; t++) {
         mw_planted *p = &f->trees[t];
-        p->mask = (uint32_t)f->mask_count;
-        if (p->leaves > MW_MASK_LEAVES) continue;
-        for (uint32_t i = p->node; i < p->node + p->nodes; i++) {
-            const mw_step *s = &f->steps[i];
-            if (s->left == i) continue;
-            uint32_t from = f->leaf[s->left] - p->leaf, to = f->leaf[s->left + 1] - p->leaf;
-            uint64_t left = ((1ull << (to - from)) - 1) << from; /* never all 64 */
-            f->masks[f->mask_count++] = (mw_mask){~left, s->rank, s->slot};
-        }
+        p->heap = f->heap_count;
+        if (p->depth <= 6) fill_heap(f, p, &f->heaps[f->heap_count++], p->node, 1);
     }
+}
+
+static enum mw_shape shape_of(const mw_planted *p)
+{
+    if (p->leaves <= 32) return MW_BLOCKS_32;
+    return p->depth <= 6 ? MW_HEAPS : p->leaves <= 64 ? MW_BLOCKS_64 : MW_WALKED;
+}
+
+static void make_blocks(mw_forest *f)
+{
+    f->groves = zeros(f->tree_count, sizeof *f->groves);
+    for (uint32_t t = 0; t < f->tree_count; t++) {
+        enum mw_shape shape = shape_of(&f->trees[t]);
+        mw_grove *last = f->grove_count ? &f->groves[f->grove_count - 1] : NULL;
+        if (last && last->shape == shape) last->count++;
+        else
+            f->groves[f->grove_count++] = (mw_grove){t, 1, shape};
+        f->trees[t].block = f->block_bytes;
+        f->block_bytes += block_size(block_leaves(&f->trees[t]));
+    }
+    mw_assert(posix_memalign((void **)&f->blocks, MW_BLOCK_ALIGNED, f->block_bytes + 64) == 0);
+    memset(f->blocks, 0, f->block_bytes);
+    for (uint32_t t = 0; t < f->tree_count; t++)
+        if (block_leaves(&f->trees[t])) fill_block(f, &f->trees[t]);
 }
 
 static int by_depth(const void *a, const void *b)
@@ -328,10 +419,12 @@ static void order_trees(mw_forest *f)
 
 mw_status mw_forest_compile(mw_forest *f, mw_error *error)
 {
-    make_ladders(f);
-    mw_status status = make_slots(f, error);
+    f->kernels = mw_kernels_best();
+    mw_status status = make_ladders(f, error);
+    if (status == MW_OK) status = make_slots(f, error);
     if (status != MW_OK) return status;
-    make_masks(f);
+    make_blocks(f);
+    if (f->kernels->row_heap) make_heaps(f);
     order_trees(f);
     mw_forest_means(f);
     free(f->raw), f->raw = NULL;
@@ -356,7 +449,7 @@ uint32_t mw_forest_depth(const mw_forest *f)
 size_t mw_forest_bytes(const mw_forest *f)
 {
     return f->node_count * (sizeof *f->steps + 2 * sizeof(uint32_t) + sizeof(double)) +
-           f->mask_count * sizeof *f->masks + f->value_count * sizeof(double) +
+           f->block_bytes + f->heap_count * sizeof *f->heaps + f->value_count * sizeof(double) +
            f->set_count * sizeof(uint32_t);
 }
 

@@ -3,6 +3,7 @@
 #define MW_FOREST_PRIVATE_H
 
 #include "score/forest.h"
+#include "score/forest_kernels.h"
 
 enum {
     MW_RANK_LEAF =
@@ -10,7 +11,6 @@ enum {
     MW_RANK_MOST = 65534,    /* the greatest rank of a value */
     MW_RANK_SEGMENT = 65534, /* thresholds of a slot; a feature with more has several slots */
     MW_SLOTS_MAX = 65536,
-    MW_MASK_LEAVES = 64, /* trees of more are walked in batches, too */
 };
 
 /* A node as it is walked: its children are neighbours, and a leaf's left child is itself. */
@@ -20,31 +20,34 @@ typedef struct mw_step {
     uint16_t slot;
 } mw_step;
 
-/* A test as it is done on 32 rows. */
-typedef struct mw_mask {
-    uint64_t stay; /* the leaves that are still possible when the test sends rows right */
-    uint16_t rank;
-    uint16_t slot;
-} mw_mask;
-
 /* How a slot's ranks are made of a feature. */
 typedef struct mw_slot {
     uint32_t feature;
     uint32_t segment; /* of the feature's thresholds */
     uint32_t set, set_len;
     uint8_t missing, missing_left, is_set, in_is_left;
+    uint8_t simple; /* no set, one segment, and no value but NaN is missing */
 } mw_slot;
 
-/* The thresholds of a feature: least first, each the least value that goes right. */
+/* The thresholds of a feature, each the least value that goes right: least first, in levels of
+ * which each has the last of every 16 of the one below. */
 typedef struct mw_ladder {
-    uint32_t first, count; /* in thresholds */
-    uint32_t slot, slots;  /* a feature's slots are neighbours */
+    uint32_t count;
+    uint32_t levels, level[MW_LADDER_LEVELS]; /* in thresholds; the lowest first */
+    uint32_t slot, slots;                     /* a feature's slots are neighbours */
 } mw_ladder;
+
+/* Trees in a row whose blocks are alike. */
+typedef struct mw_grove {
+    uint32_t first, count;
+    enum mw_shape { MW_WALKED, MW_BLOCKS_32, MW_BLOCKS_64, MW_HEAPS } shape;
+} mw_grove;
 
 typedef struct mw_planted {
     uint32_t node, nodes;  /* in steps */
     uint32_t leaf, leaves; /* in values, `width` each */
-    uint32_t mask;         /* in masks: leaves - 1 of them, where there are few enough */
+    uint64_t block;        /* of its tests: in blocks, in bytes */
+    uint32_t heap;         /* in heaps, where it is of that shape */
     uint32_t depth;        /* steps from the root to the farthest leaf */
     uint32_t output;
 } mw_planted;
@@ -64,8 +67,13 @@ struct mw_forest {
     size_t value_count, value_room;
     uint32_t *sets;
     size_t set_count, set_room;
-    mw_mask *masks;
-    size_t mask_count;
+    char *blocks;
+    size_t block_bytes;
+    mw_heap *heaps;
+    uint32_t heap_count;
+    mw_grove *groves;
+    uint32_t grove_count;
+    const mw_kernels *kernels;
     mw_slot *slots;
     uint32_t slot_count;
     mw_ladder *ladders; /* by feature */

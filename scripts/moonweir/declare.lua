@@ -16,6 +16,7 @@ local every = require "moonweir.common"
 local outside = require "moonweir.outside"
 local SOURCE_OPTIONS, SINK_OPTIONS = every.SOURCE_OPTIONS, every.SINK_OPTIONS
 local tables = require "moonweir.table"
+local model = require "moonweir.model"
 local sequence = require "moonweir.sequence"
 local join = require "moonweir.join"
 local C, ffi, R = core.C, core.ffi, core.view()
@@ -41,6 +42,7 @@ function M.new(kinds, env, host)
     captures = {},
     keeps = {},
     stores = {},
+    models = {},
     dead = nil,
   }
   local names =
@@ -442,6 +444,7 @@ function M.new(kinds, env, host)
   timer.open(mw, kit)
   shared.open(mw, d, kit)
   tables.open(mw, kit, host)
+  model.open(mw, d, kit, host)
   sequence.open(mw, kit)
   join.open(mw, kit)
 
@@ -503,6 +506,7 @@ function M.new(kinds, env, host)
     "all",
     "shared",
     "table",
+    "model",
     "sequence",
     "join",
     "count",

@@ -31,8 +31,8 @@ local declared, chains
 local flow_path, environment_variables, kinds
 
 --- C's: the text of a file (nil and why not), source text with a budget put in, the text of a
---- module that comes with the router, and the rows of a text in a format.
-local read_file, add_budget, read_module, read_rows, digest
+--- module that comes with the router, the rows of a text in a format, and a model of a file.
+local read_file, add_budget, read_module, read_rows, digest, load_model
 
 --- What a file's text is compiled to, by path: a function that gives the file's function anew.
 local compiled = {}
@@ -60,6 +60,10 @@ end
 local function declare_all()
   local folder = flow_path:match "^(.*/)[^/]*$" or ""
   local host = { rows = read_rows, digest = digest }
+  function host.model(path, kind, first, count)
+    if path:sub(1, 1) ~= "/" then path = folder .. path end
+    return load_model(path, kind, first, count)
+  end
   function host.read_file(path)
     if path:sub(1, 1) ~= "/" then path = folder .. path end
     return read_file(path)
@@ -98,11 +102,12 @@ local function declare_all()
 end
 
 --- Loads a flow. `kinds_text` is JSON; errors are raised as text that begins with file:line.
----@param host table what it uses of C: read_file, add_budget, read_module, rows, digest
+---@param host table what it uses of C: read_file, add_budget, read_module, rows, digest, model
 ---@return string graph as JSON
 function M.load(path, kinds_text, env, version, host)
   read_file, add_budget = host.read_file, host.add_budget
   read_module, read_rows, digest = host.read_module, host.rows, host.digest
+  load_model = host.model
   declare.version = version
   flow_path, environment_variables = path, env
   kinds = assert(event.decode_text(kinds_text))
@@ -123,6 +128,9 @@ end
 function M.build()
   for _, kept in ipairs(declared.keeps) do
     if kept.bind then kept.bind() end
+  end
+  for _, model in ipairs(declared.models) do
+    model.bind()
   end
   local waits = #declared.stores > 0 or (R.shards > 1 and #declared.keeps > 0)
   local drivers = driver.build(chains, #declared.sources, declared.keeps, waits)

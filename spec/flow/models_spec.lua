@@ -52,12 +52,8 @@ local function scores(folder, case, ...)
   if type(case.iterations) == "string" then
     argv[#argv + 1], argv[#argv + 2] = "--iterations", case.iterations
   end
-  local command = {}
-  for i, word in ipairs(argv) do
-    command[i] = "'" .. word .. "'"
-  end
   local input = ("%s/%s.rows.ndjson"):format(folder, case.name)
-  local code, out, err = s.run({ "sh", "-c", table.concat(command, " ") .. " < '" .. input .. "'" }, nil, 30)
+  local code, out, err = s.run(argv, { stdin = input }, 30)
   assert.equal(0, code, case.name .. ": " .. err)
   local list = {}
   for line in out:gmatch "[^\n]+" do
@@ -162,7 +158,7 @@ describe("a model's file", function()
         local over = name:match "txt$" and bytes:sub(1, at):match "end of trees"
         assert.equal(over and 0 or 2, code, name .. " at " .. at .. ": " .. err)
         local odd = s.write(s.folder() .. "/odd", bytes:sub(1, at) .. "9" .. bytes:sub(at + 2))
-        code, _, err = s.run({ s.program, "score", odd }, { stdin = "" }, 10)
+        code, _, err = s.run({ s.program, "score", odd }, nil, 10)
         assert.is_true(code == 0 or code == 2, err)
       end
       s.clean()
@@ -188,7 +184,7 @@ describe("a row", function()
   local function score(text, name)
     local model = python.made "trainers" .. "/" .. (name or "lgb-names.txt")
     local path = s.write(s.folder() .. "/rows", text)
-    return s.run({ "sh", "-c", ("'%s' score '%s' < '%s'"):format(s.program, model, path) }, nil, 10)
+    return s.run({ s.program, "score", model }, { stdin = path }, 10)
   end
 
   it("has features by name, also in objects, or as a list", function()

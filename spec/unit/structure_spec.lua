@@ -16,7 +16,7 @@ describe("the structure", function()
     net = { "base" },
     state = { "base", "event" },
     score = { "base", "event" },
-    lua = { "base", "event", "state" },
+    lua = { "base", "event", "state", "score" },
     flow = { "base", "event", "net", "state", "score", "lua", "moonweir" },
     sources = { "base", "event", "net", "moonweir" },
     sinks = { "base", "event", "net", "moonweir" },

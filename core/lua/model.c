@@ -1,0 +1,276 @@
+/* model.c: see model.h. */
+#include "lua/model.h"
+
+#include "score/golden.h"
+#include "score/rows.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- models of a version's files ---- */
+
+/* A model that some states hold. It is gone with the last of them, though the file's bytes are
+ * kept, for going back to. */
+typedef struct held {
+    struct held *next;
+    const mw_file *file; /* by which it is found; the files may be gone */
+    char kind[16];
+    uint32_t first, count, holders;
+    mw_model *model;
+} held;
+
+struct mw_models {
+    pthread_mutex_t lock;
+    held *list;
+    uint32_t owners; /* the files, and each handle */
+};
+
+typedef struct handle {
+    mw_models *models;
+    held *of;
+} handle;
+
+void mw_models_release(mw_models *m)
+{
+    if (!m) return;
+    pthread_mutex_lock(&m->lock);
+    int last = --m->owners == 0;
+    pthread_mutex_unlock(&m->lock);
+    if (!last) return;
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+static mw_models *models_of(mw_files *files)
+{
+    pthread_mutex_lock(&files->lock);
+    mw_models *m = files->models;
+    if (!m) {
+        m = files->models = calloc(1, sizeof *m);
+        mw_assert(m != NULL);
+        pthread_mutex_init(&m->lock, NULL);
+        m->owners = 1;
+    }
+    pthread_mutex_lock(&m->lock);
+    m->owners++;
+    pthread_mutex_unlock(&m->lock);
+    pthread_mutex_unlock(&files->lock);
+    return m;
+}
+
+static mw_status load(const mw_file *file, const mw_file *golden, const mw_model_options *o,
+                      mw_model **m, mw_error *error)
+{
+    if (!file->text) return mw_fail(error, MW_IO, "%s: %s", file->path, file->why);
+    mw_status status = mw_model_read(m, file->text, file->len, file->path, o, error);
+    if (status != MW_OK || !golden->text) return status;
+    status = mw_golden_check(*m, golden->text, golden->len, golden->path, error);
+    if (status != MW_OK) mw_model_free(*m);
+    return status;
+}
+
+static const mw_file *golden_of(mw_files *files, const char *path)
+{
+    mw_buffer name = {0};
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
+    mw_buffer_append(&name, path, stem);
+    mw_buffer_append(&name, ".golden.ndjson", sizeof ".golden.ndjson");
+    const mw_file *file = mw_files_get(files, name.bytes);
+    mw_buffer_close(&name);
+    return file;
+}
+
+/* One thread at a time loads, so that the others find what it loaded. */
+static held *hold(mw_models *models, mw_files *files, const char *path, const mw_model_options *o,
+                  mw_error *error)
+{
+    const mw_file *file = mw_files_get(files, path), *golden = golden_of(files, path);
+    const char *kind = o->kind ? o->kind : "";
+    pthread_mutex_lock(&models->lock);
+    held *h = models->list;
+    while (h && !(h->file == file && h->first == o->first && h->count == o->count &&
+                  strcmp(h->kind, kind) == 0))
+        h = h->next;
+    mw_model *m;
+    if (!h && load(file, golden, o, &m, error) == MW_OK) {
+        h = calloc(1, sizeof *h);
+        mw_assert(h != NULL);
+        *h = (held){models->list, file, "", o->first, o->count, 0, m};
+        snprintf(h->kind, sizeof h->kind, "%s", kind);
+        models->list = h;
+    }
+    if (h) h->holders++;
+    pthread_mutex_unlock(&models->lock);
+    return h;
+}
+
+static int release(lua_State *L)
+{
+    handle *own = lua_touserdata(L, 1);
+    if (!own->models) return 0;
+    pthread_mutex_lock(&own->models->lock);
+    if (own->of && --own->of->holders == 0) {
+        held **at = &own->models->list;
+        while (*at != own->of) at = &(*at)->next;
+        *at = own->of->next;
+        mw_model_free(own->of->model);
+        free(own->of);
+    }
+    pthread_mutex_unlock(&own->models->lock);
+    mw_models_release(own->models);
+    *own = (handle){0};
+    return 0;
+}
+
+/* model(path, kind, first, count) */
+static int model(lua_State *L)
+{
+    mw_files *files = lua_touserdata(L, lua_upvalueindex(1));
+    mw_model_options o = {lua_tostring(L, 2), (uint32_t)luaL_checknumber(L, 3),
+                          (uint32_t)luaL_checknumber(L, 4)};
+    mw_error error;
+    handle *own = lua_newuserdata(L, sizeof *own);
+    *own = (handle){models_of(files), NULL};
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, release);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    own->of = hold(own->models, files, luaL_checkstring(L, 1), &o, &error);
+    if (own->of) {
+        lua_pushlightuserdata(L, own->of->model);
+        return 2;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, error.message);
+    return 2;
+}
+
+void mw_model_open(lua_State *L, mw_files *files)
+{
+    lua_pushlightuserdata(L, files);
+    lua_pushcclosure(L, model, 1);
+    lua_setfield(L, -2, "model");
+}
+
+/* ---- scorers of a view ---- */
+
+static void forget(mw_scorer *s)
+{
+    free(s->paths), free(s->row), free(s->scores), free(s->reasons), free(s->scratch);
+    *s = (mw_scorer){0};
+}
+
+void mw_view_models_close(mw_view *v)
+{
+    for (uint32_t i = 0; i < v->scorer_count; i++) forget(&v->scorers[i]);
+    free(v->scorers);
+    v->scorers = NULL, v->scorer_count = 0;
+}
+
+static void *zeros(size_t count, size_t size)
+{
+    void *p = calloc(count + 1, size);
+    mw_assert(p != NULL);
+    return p;
+}
+
+void mw_view_model(mw_view *v, uint32_t index, const mw_model *m, int whole)
+{
+    if (index >= v->scorer_count) {
+        v->scorers = realloc(v->scorers, (index + 1) * sizeof *v->scorers);
+        mw_assert(v->scorers != NULL);
+        memset(v->scorers + v->scorer_count, 0, (index + 1 - v->scorer_count) * sizeof *v->scorers);
+        v->scorer_count = index + 1;
+    }
+    mw_scorer *s = &v->scorers[index];
+    uint32_t features = mw_model_features(m);
+    forget(s);
+    s->model = m, s->whole = whole;
+    s->paths = zeros(features, sizeof *s->paths);
+    s->row = zeros(features, sizeof *s->row);
+    s->scores = zeros(mw_model_scores(m) + mw_model_margins(m), sizeof *s->scores);
+    mw_assert(posix_memalign(&s->scratch, 64, mw_model_scratch(m)) == 0);
+    for (uint32_t i = 0; i < features; i++) s->paths[i] = MW_PATH_NONE;
+}
+
+void mw_view_model_path(mw_view *v, uint32_t index, uint32_t feature, int32_t path)
+{
+    v->scorers[index].paths[feature] = path;
+}
+
+static int say(mw_view *v, const mw_error *error)
+{
+    v->out.len = 0;
+    mw_buffer_text(&v->out, error->message);
+    return 0;
+}
+
+int mw_view_model_read(mw_view *v, uint32_t index, uint32_t row)
+{
+    mw_scorer *s = &v->scorers[index];
+    uint32_t features = mw_model_features(s->model);
+    mw_error error;
+    if (s->whole) {
+        const mw_event *e = &v->events[row];
+        return mw_row_read(s->model, e->text, e->len, s->row, &error) == MW_OK || say(v, &error);
+    }
+    const mw_value *values = v->slots + (size_t)row * v->stride;
+    for (uint32_t i = 0; i < features; i++) {
+        const mw_value *value = s->paths[i] >= 0 ? &values[s->paths[i]] : NULL;
+        if (value && value->kind == MW_NUMBER) s->row[i] = value->number;
+        else if (!value)
+            s->row[i] = NAN;
+        else if (mw_row_set(s->model, i, value, s->row, &error) != MW_OK)
+            return say(v, &error);
+    }
+    return 1;
+}
+
+void mw_view_model_blank(mw_view *v, uint32_t index)
+{
+    mw_scorer *s = &v->scorers[index];
+    for (uint32_t i = 0; i < mw_model_features(s->model); i++) s->row[i] = NAN;
+}
+
+void mw_view_model_number(mw_view *v, uint32_t index, uint32_t feature, double number)
+{
+    v->scorers[index].row[feature] = number;
+}
+
+int mw_view_model_text(mw_view *v, uint32_t index, uint32_t feature, const char *text, size_t len)
+{
+    mw_value value = {.kind = MW_STRING, .text = text, .len = (uint32_t)len};
+    mw_scorer *s = &v->scorers[index];
+    mw_error error;
+    return mw_row_set(s->model, feature, &value, s->row, &error) == MW_OK || say(v, &error);
+}
+
+double mw_view_model_score(mw_view *v, uint32_t index)
+{
+    mw_scorer *s = &v->scorers[index];
+    mw_model_score(s->model, s->row, s->scores, s->scratch);
+    v->numbers = s->scores;
+    return s->scores[0];
+}
+
+int mw_view_score(mw_view *v, uint32_t index, uint32_t row)
+{
+    if (!mw_view_model_read(v, index, row)) return 0;
+    mw_view_model_score(v, index);
+    return 1;
+}
+
+int mw_view_model_explain(mw_view *v, uint32_t index, int exact)
+{
+    mw_scorer *s = &v->scorers[index];
+    mw_error error;
+    size_t count = (mw_model_features(s->model) + 1ul) * mw_model_margins(s->model);
+    if (!s->reasons) s->reasons = zeros(count, sizeof *s->reasons);
+    v->numbers = s->reasons;
+    return mw_model_explain(s->model, s->row, exact, s->reasons, s->scratch, &error) == MW_OK ||
+           say(v, &error);
+}

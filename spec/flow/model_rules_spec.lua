@@ -1,0 +1,170 @@
+--- mw.model: trained models in rules, and how they are replaced.
+local s = require "support"
+local python = require "python"
+
+local HEAD = [[
+local mw = require "moonweir"
+local input = mw.source.stdin("input", {})
+local out = mw.sink.stdout("out", {})
+]]
+
+local function lines_of(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do
+    list[#list + 1] = s.json.decode(line)
+  end
+  return list
+end
+
+describe("mw.model", function()
+  after_each(s.clean)
+
+  local function model(folder, name, to)
+    s.write(folder .. "/" .. to, s.read(python.made "trainers" .. "/" .. name))
+    return folder
+  end
+
+  local function run(folder, rules, events, ...)
+    return s.moonweir("run", folder, HEAD .. rules, { "--quiet", "--shards", "1", ... }, { stdin = s.write(folder .. "/in", events) })
+  end
+
+  local function alone(folder, file, row)
+    local rows = s.write(folder .. "/rows", row .. "\n")
+    local _, out = s.run({ s.program, "score", folder .. "/" .. file }, { stdin = rows }, 10)
+    return tonumber(out) or s.json.decode(out)
+  end
+
+  it("scores events, changed events and tables as moonweir score does", function()
+    local folder = model(s.folder(), "lgb-names.txt", "m.txt")
+    local row = '{"a":{"b":1,"c":{"d":2}},"x_y":-1,"Z":0.5}'
+    local want = alone(folder, "m.txt", row)
+    local more = alone(folder, "m.txt", '{"a":{"b":1,"c":{"d":2}},"x_y":-1,"Z":-3,"größer":7}')
+    local code, out, err = run(
+      folder,
+      [[
+      local m = mw.model("m", { file = "m.txt" })
+      mw.rule("r", { from = input }, function(e)
+        local plain, table_ = m:score(e), m:score(mw.decode(e))
+        local added = m:score(e, { Z = -3, ["größer"] = 7 })
+        e.Z = -3
+        e["größer"] = 7
+        out:send { plain = plain, table = table_, added = added, changed = m:score(e), names = m:features(), version = m:version() }
+      end)
+    ]],
+      row .. "\n"
+    )
+    assert.equal(0, code, err)
+    local got = lines_of(out)[1]
+    assert.equal(want, got.plain)
+    assert.equal(want, got.table)
+    assert.equal(more, got.added)
+    assert.equal(more, got.changed)
+    assert.are_not.equal(want, more)
+    assert.equal("a.b", got.names[1])
+    assert.matches("^%x+$", got.version)
+  end)
+
+  it("has a list for several outputs, categories, mapped features, ranges of iterations, and reasons", function()
+    local folder = model(model(s.folder(), "xgb-range.json", "m.json"), "xgb-categories.json", "c.json")
+    local row = '{"f0":0.5,"f1":-1,"f2":2,"f3":0.1,"f4":0,"f5":1}'
+    local code, out, err = run(
+      folder,
+      [[
+      local m = mw.model("m", { file = "m.json", features = { f0 = "device.temp" } })
+      local some = mw.model("some", { file = "m.json", iterations = { 3, 9 }, features = { f0 = "device.temp" } })
+      local c = mw.model("c", { file = "c.json" })
+      mw.rule("r", { from = input }, function(e)
+        local why = c:explain(e, { colour = "red" })
+        out:send { all = m:score(e), some = some:score(e), red = c:score(e, { colour = "red" }), green = c:score(e, { colour = "green" }), why = why }
+      end)
+    ]],
+      '{"device":{"temp":0.5},"f1":-1,"f2":2,"f3":0.1,"f4":0,"f5":1,"n0":1,"shop":"s7"}\n'
+    )
+    assert.equal(0, code, err)
+    local got = lines_of(out)[1]
+    assert.same(alone(folder, "m.json", row), got.all)
+    assert.are_not.same(got.all, got.some)
+    assert.equal(3, #got.some)
+    assert.equal(alone(folder, "c.json", '{"n0":1,"shop":"s7","colour":"red"}'), got.red)
+    assert.equal(alone(folder, "c.json", '{"n0":1,"shop":"s7","colour":"green"}'), got.green)
+    local sum, last = got.why.base, math.huge
+    for _, reason in ipairs(got.why.reasons) do
+      assert.is_true(math.abs(reason.adds) <= last)
+      sum, last = sum + reason.adds, math.abs(reason.adds)
+    end
+    assert.is_true(math.abs(sum - got.red) < 1e-4)
+  end)
+
+  it("makes dead letters of events that are no rows of it", function()
+    local folder = model(s.folder(), "lgb-names.txt", "m.txt")
+    local code = run(
+      folder,
+      [[
+      local m = mw.model("m", { file = "m.txt" })
+      mw.rule("r", { from = input }, function(e) out:send { m:score(e, e.more and { [e.more] = 1 } or nil) } end)
+    ]],
+      '{"x_y":"red"}\n{"x_y":[1]}\n{"more":"zz"}\n',
+      "--state",
+      "state"
+    )
+    assert.equal(0, code)
+    local dead = s.read(folder .. "/state/dead-letters.ndjson")
+    assert.matches("flow.lua:6: model 'm': the feature 'x_y' is a text, and the model knows no categories of it %(red%)", dead)
+    assert.matches("the feature 'x_y' is a list", dead)
+    assert.matches("the model has no feature 'zz'", dead)
+  end)
+
+  it("refuses what is wrong at its declaration", function()
+    local folder = model(s.folder(), "lgb-names.txt", "m.txt")
+    s.write(folder .. "/bad.json", "{}")
+    for text, want in pairs {
+      ['mw.model("m", { file = "none.txt" })'] = "flow.lua:4: model 'm': .*none.txt: No such file",
+      ['mw.model("m", { file = "bad.json" })'] = "flow.lua:4: model 'm': .*bad.json: it has no learner",
+      ['mw.model("m", {})'] = "flow.lua:4: model 'm': the option 'file' is missing",
+      ['mw.model("m", { file = "m.txt", kind = "catboost" })'] = "there is no kind of model 'catboost'",
+      ['mw.model("m", { file = "m.txt", features = { q = "x" } })'] = "the model has no feature 'q'",
+      ['mw.model("m", { file = "m.txt", iterations = { 5, 500 } })'] = "iterations 6 to 500 are asked for, and it has 12",
+      ['mw.model("m", { file = "m.txt", iterations = 5 })'] = "'iterations' is { FROM, TO }",
+    } do
+      local code, _, err = s.moonweir("check", folder, HEAD .. text .. '\nmw.rule("r", { from = input }, function() end)\n')
+      assert.equal(2, code)
+      assert.matches(want, err)
+    end
+  end)
+
+  it("is replaced when its file is, unless the rows that ship with it say otherwise", function()
+    local folder = s.folder()
+    model(folder, "lgb-regression.txt", "m.txt")
+    local one = alone(folder, "m.txt", "[1,1,1,1,1,1]")
+    local p = s.router(
+      folder,
+      [[
+      local mw = require "moonweir"
+      local input = mw.source.http("input", { listen = "127.0.0.1:0", path = "/" })
+      local m = mw.model("m", { file = "m.txt" })
+      mw.rule("r", { from = input }, function(e) return mw.reply(e, { score = m:score(e) }) end)
+    ]],
+      { "--shards", "2", "--probation", "0" }
+    )
+    local host, port = p:address "input"
+    local event = '{"Column_0":1,"Column_1":1,"Column_2":1,"Column_3":1,"Column_4":1,"Column_5":1}'
+    local function score()
+      local _, body = s.post(host, port, "/", event)
+      return s.json.decode(body).score
+    end
+    assert.equal(one, score())
+    -- a damaged model, and one that does not score its rows as they say: the running one stays
+    s.write(folder .. "/m.txt", "tree\nnonsense")
+    s.eventually(function() return p:stderr():match "max_feature_idx" end)
+    assert.equal(one, score())
+    s.write(folder .. "/m.golden.ndjson", '{"row":[1,1,1,1,1,1],"score":-5}\n')
+    model(folder, "lgb-huber.txt", "m.txt")
+    s.eventually(function() return p:stderr():match "m.golden.ndjson:1: the score is" end)
+    assert.equal(one, score())
+    local two = alone(folder, "m.txt", "[1,1,1,1,1,1]")
+    s.write(folder .. "/m.golden.ndjson", ('{"row":[1,1,1,1,1,1],"score":%.17g}\n'):format(two))
+    s.eventually(function() return score() == two end)
+    p:kill()
+    assert.equal(0, p:wait(10))
+  end)
+end)
