@@ -38,15 +38,15 @@ describe("mw.model", function()
     local folder = model(s.folder(), "lgb-names.txt", "m.txt")
     local row = '{"a":{"b":1,"c":{"d":2}},"x_y":-1,"Z":0.5}'
     local want = alone(folder, "m.txt", row)
-    local more = alone(folder, "m.txt", '{"a":{"b":1,"c":{"d":2}},"x_y":-1,"Z":-3,"größer":7}')
+    local more = alone(folder, "m.txt", '{"a":{"b":-2,"c":{"d":2}},"x_y":-1,"Z":0.5,"größer":7}')
     local code, out, err = run(
       folder,
       [[
       local m = mw.model("m", { file = "m.txt" })
       mw.rule("r", { from = input }, function(e)
         local plain, table_ = m:score(e), m:score(mw.decode(e))
-        local added = m:score(e, { Z = -3, ["größer"] = 7 })
-        e.Z = -3
+        local added = m:score(e, { ["a.b"] = -2, ["größer"] = 7 })
+        e.a.b = -2
         e["größer"] = 7
         out:send { plain = plain, table = table_, added = added, changed = m:score(e), names = m:features(), version = m:version() }
       end)
@@ -109,7 +109,7 @@ describe("mw.model", function()
     )
     assert.equal(0, code)
     local dead = s.read(folder .. "/state/dead-letters.ndjson")
-    assert.matches("flow.lua:6: model 'm': the feature 'x_y' is a text, and the model knows no categories of it %(red%)", dead)
+    assert.matches("flow.lua:5: model 'm': the feature 'x_y' is a text, and the model knows no categories of it %(red%)", dead)
     assert.matches("the feature 'x_y' is a list", dead)
     assert.matches("the model has no feature 'zz'", dead)
   end)
