@@ -21,6 +21,7 @@ int mw_command_replay(int argc, char **argv);
 int mw_command_state(int argc, char **argv);
 int mw_command_score(int argc, char **argv);
 int mw_command_model(int argc, char **argv);
+int mw_command_detect(int argc, char **argv);
 
 /* Prints an error to stderr; where it begins with file:line, the line is shown with a caret. */
 void mw_command_complain(const char *message);

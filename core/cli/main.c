@@ -24,7 +24,7 @@ static const command commands[] = {
     {"rollback", mw_command_rollback}, {"versions", mw_command_versions},
     {"status", mw_command_status},     {"drain", mw_command_drain},
     {"state", mw_command_state},       {"score", mw_command_score},
-    {"model", mw_command_model}};
+    {"model", mw_command_model},       {"detect", mw_command_detect}};
 
 static int help(FILE *to, int code)
 {
@@ -79,6 +79,12 @@ static int help(FILE *to, int code)
         "    --iterations A:B        of those rounds of boosting only\n"
         "    --kind KIND             what trained it, where the file does not tell\n"
         "  moonweir model MODEL      says what a model file is (--json)\n"
+        "  moonweir detect < SERIES  how unlike what came before each point of a series is, one a "
+        "line "
+        "(csv or ndjson)\n"
+        "    --value FIELD           the field with the value (default: value)\n"
+        "    --time FIELD            the field with its time; --time-format FORMAT\n"
+        "    --kind KIND             of detector (default: auto); --set NAME=VALUE,… its options\n"
         "  moonweir kinds            lists sources, sinks, formats and their options, as JSON\n"
         "  moonweir --version        names the versions of what it is linked with\n",
         to);

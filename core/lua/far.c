@@ -3,8 +3,10 @@
 #include "event/json.h"
 #include "lua/keep.h"
 #include "lua/park.h"
+#include "score/detector.h"
 #include "state/timers.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,14 +30,14 @@ static uint32_t count_inputs(const mw_use *u, uint32_t operation)
     case MW_FAR_RECORD_PUSH:
     case MW_FAR_TIMER_AFTER:
     case MW_FAR_TIMER_AT:
+    case MW_FAR_DETECT:
         return 1;
     default:
         return 0;
     }
 }
 
-uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t row, int given,
-                      const char *name, uint32_t len, double by, double ttl_ns)
+static mw_far *make(mw_view *v, uint32_t index, uint32_t operation, uint32_t row, int given)
 {
     const mw_value *values[MW_USE_PARTS];
     const mw_use *u = &v->uses[index];
@@ -52,10 +54,28 @@ uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t r
     }
     f->key.bytes = f->key_bytes.bytes ? f->key_bytes.bytes : "";
     copy_values(f, values + u->parts, inputs);
-    mw_buffer_append(&f->name, name, len);
-    f->operation = operation, f->index = index, f->by = by;
-    f->ttl_ns = (int64_t)ttl_ns;
+    f->operation = operation, f->index = index;
     f->at_ns = v->now != 0 ? v->now_ns : v->events[v->row].time_ns;
+    return f;
+}
+
+uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t row, int given,
+                      const char *name, uint32_t len, double by, double ttl_ns)
+{
+    mw_far *f = make(v, index, operation, row, given);
+    mw_buffer_append(&f->name, name, len);
+    f->by = by;
+    f->ttl_ns = (int64_t)ttl_ns;
+    v->asking = v->call(v->host, f);
+    return v->asking->number;
+}
+
+uint32_t mw_view_call_detector(mw_view *v, uint32_t index, const mw_detector *d, uint32_t row,
+                               int given)
+{
+    mw_far *f = make(v, index, MW_FAR_DETECT, row, given);
+    f->detector = d;
+    f->ttl_ns = -1;
     v->asking = v->call(v->host, f);
     return v->asking->number;
 }
@@ -211,6 +231,24 @@ static void change_record(mw_far *f, mw_records *r)
     }
 }
 
+/* A value that is missing is no point. */
+static void detect(mw_far *f, mw_entries *cells)
+{
+    mw_value value = mw_kept_value(&f->values[0]);
+    double anomaly = 0;
+    if (value.kind == MW_NUMBER) {
+        mw_entry *e = mw_entries_at(cells, mw_entries_change(cells, &f->key, 0));
+        anomaly = mw_detector_point(f->detector, mw_entry_payload(e), value.number,
+                                    (double)f->at_ns / 1e9);
+    } else if (value.kind != MW_ABSENT && value.kind != MW_NULL) {
+        anomaly = NAN;
+    }
+    f->status = 1;
+    mw_buffer_text(&f->answer, "[");
+    mw_json_number(&f->answer, anomaly);
+    mw_buffer_text(&f->answer, "]");
+}
+
 void mw_far_do(mw_far *f, mw_keeper *k, int64_t watermark_ns)
 {
     switch (f->operation) {
@@ -232,6 +270,9 @@ void mw_far_do(mw_far *f, mw_keeper *k, int64_t watermark_ns)
     case MW_FAR_TIMER_AT:
     case MW_FAR_TIMER_CANCEL:
         change_timer(f, k->timers);
+        break;
+    case MW_FAR_DETECT:
+        detect(f, k->cells);
         break;
     default:
         change_record(f, k->records);

@@ -1,5 +1,7 @@
 /* keep.c: see keep.h. */
 #include "lua/keep.h"
+
+#include "score/detector.h"
 #include "event/json.h"
 #include "state/timers.h"
 
@@ -29,12 +31,14 @@ void mw_view_attach(mw_view *v, uint32_t index, mw_keeper *k)
 {
     mw_use *u = use_of(v, index);
     u->keeper = k;
-    u->parts = k->kind == MW_KEEPS_WINDOW ? mw_window_key_parts(k->window) : 1;
+    if (k->kind == MW_KEEPS_WINDOW) u->parts = mw_window_key_parts(k->window);
+    else if (k->kind != MW_KEEPS_CELLS) /* whose declaration has said it */
+        u->parts = 1;
 }
 
 void mw_view_key_parts(mw_view *v, uint32_t index, uint32_t parts)
 {
-    v->uses[index].parts = parts;
+    use_of(v, index)->parts = parts;
 }
 
 mw_value *mw_view_given(mw_view *v, uint32_t n)
@@ -325,6 +329,27 @@ int mw_view_record_next(mw_view *v, uint32_t index, mw_record_cursor *cursor)
     show_key(v, key.kind, key.bytes, key.len);
     v->found.number = count;
     return 1;
+}
+
+/* ---- detectors ---- */
+
+int mw_view_detect(mw_view *v, uint32_t index, const mw_detector *d, uint32_t row, int given)
+{
+    const mw_value *values[MW_USE_PARTS];
+    mw_key key;
+    mw_use *u = use_of(v, index);
+    values_of(v, u, row, given, u->parts + 1, values);
+    int fault = make_key(v, u, values, mw_key_hash(values, u->parts), &key);
+    if (fault) return fault;
+    const mw_value *value = values[u->parts];
+    v->key.number = 0;
+    if (value->kind == MW_ABSENT || value->kind == MW_NULL) return 0;
+    if (value->kind != MW_NUMBER) return MW_KEEP_NOT_NUMBER;
+    mw_entries *cells = u->keeper->cells;
+    mw_entry *e = mw_entries_at(cells, mw_entries_change(cells, &key, 0));
+    v->key.number =
+        mw_detector_point(d, mw_entry_payload(e), value->number, (double)now_of(v) / 1e9);
+    return 0;
 }
 
 /* ---- timers ---- */

@@ -17,10 +17,13 @@ enum { MW_USE_PARTS = 64, MW_USE_AHEAD = 64 };
 enum {
     MW_KEEP_NO_RULE = 8,     /* not while a rule runs */
     MW_KEEP_ELSEWHERE,       /* the key lives on another shard */
+    MW_KEEP_NOT_NUMBER,      /* the value is none */
     MW_KEEP_KEY_ABSENT = 16, /* + number of the part */
     MW_KEEP_KEY_ODD = 32,    /* + number of the part */
     MW_KEEP_KEY_LONG = 48,
 };
+
+struct mw_detector;
 
 struct mw_use {
     mw_keeper *keeper; /* borrowed; NULL: not yet */
@@ -63,6 +66,7 @@ enum mw_far_operation {
     MW_FAR_TIMER_AFTER,    /* `by`: nanoseconds from now */
     MW_FAR_TIMER_AT,       /* `by`: seconds since 1970 */
     MW_FAR_TIMER_CANCEL,
+    MW_FAR_DETECT, /* the anomaly, or null where the value is no number */
 };
 
 /* A call on its way to the key's shard and back. Everything is its own. */
@@ -77,7 +81,8 @@ struct mw_far {
     mw_kept *values; /* inputs of a window; the value of a field */
     uint32_t value_count;
     double by;
-    int64_t at_ns, ttl_ns; /* ttl_ns: of the record from now on; -1: as it is */
+    const struct mw_detector *detector; /* the asking state's, which waits */
+    int64_t at_ns, ttl_ns;              /* ttl_ns: of the record from now on; -1: as it is */
     int status;
     mw_buffer answer; /* JSON */
 };
@@ -86,6 +91,9 @@ struct mw_far {
  * as of mw_view_ask. `name` is of a field; `ttl_ns` of the record, -1: as it is. */
 uint32_t mw_view_call(mw_view *v, uint32_t index, uint32_t operation, uint32_t row, int given,
                       const char *name, uint32_t len, double by, double ttl_ns);
+/* The same for a detector: MW_FAR_DETECT. */
+uint32_t mw_view_call_detector(mw_view *v, uint32_t index, const struct mw_detector *d,
+                               uint32_t row, int given);
 /* Does it, on the key's shard. */
 void mw_far_do(mw_far *f, mw_keeper *k, int64_t watermark_ns);
 void mw_far_free(mw_far *f);
@@ -124,6 +132,14 @@ int mw_view_record_live(mw_view *v, uint32_t index, double ttl_ns);
 /* The next record of a walk, whose cursor begins with zeros: its key as of mw_view_result_key, its
  * fields as of mw_view_record_get. 0: no more. */
 int mw_view_record_next(mw_view *v, uint32_t index, struct mw_record_cursor *cursor);
+
+/* ---- detectors ---- */
+
+/* Judges a row's value by its key, or those given, and learns from it: the anomaly into
+ * v->key.number. MW_KEEP_NOT_NUMBER, or another fault. A value that is missing or null is no
+ * point: 0. */
+int mw_view_detect(mw_view *v, uint32_t index, const struct mw_detector *d, uint32_t row,
+                   int given);
 
 /* ---- timers ---- */
 

@@ -1,5 +1,6 @@
 /* state.c: see state.h. */
 #include "lua/ask.h"
+#include "lua/detector.h"
 #include "lua/digest.h"
 #include "lua/state.h"
 #include "lua/budget.h"
@@ -224,6 +225,7 @@ static void push_host(lua_State *L, mw_files *files)
     mw_rows_open(L);
     mw_digest_open(L);
     mw_model_open(L, files);
+    mw_detector_open(L);
 }
 
 mw_status mw_lua_load(mw_lua *l, const char *path, const char *kinds, mw_files *files,

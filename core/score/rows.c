@@ -53,10 +53,10 @@ mw_status mw_row_set(const mw_model *m, uint32_t feature, const mw_value *v, dou
     case MW_STRING:
     case MW_ESCAPED:
         return set_text(m, feature, v, to, error);
-        default:
+    default:
         *to = NAN; /* what holds other features is none itself */
-        if (v->kind == MW_OBJECT && mw_model_holds(m, mw_model_feature(m, feature),
-                                                   strlen(mw_model_feature(m, feature))))
+        if (v->kind == MW_OBJECT &&
+            mw_model_holds(m, mw_model_feature(m, feature), strlen(mw_model_feature(m, feature))))
             return MW_OK;
         return refuse(m, feature, v, error);
     }

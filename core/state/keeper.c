@@ -30,6 +30,10 @@ mw_status mw_keeper_new(mw_keeper **keeper, const char *sort, const char *name, 
     } else if (strcmp(sort, "state") == 0) {
         k->kind = MW_KEEPS_RECORDS;
         k->records = mw_records_new(duration(all, "ttl"));
+    } else if (strcmp(sort, "detector") == 0) {
+        static const mw_entry_codec plain;
+        k->kind = MW_KEEPS_CELLS;
+        k->cells = mw_entries_new((uint32_t)mw_json_field(all, "bytes").number, &plain, NULL);
     } else {
         k->kind = MW_KEEPS_TIMERS;
         k->timers = mw_timers_new(mw_json_field(all, "by_clock").kind == MW_TRUE);
@@ -51,11 +55,20 @@ mw_status mw_keeper_new(mw_keeper **keeper, const char *sort, const char *name, 
 void mw_keeper_free(mw_keeper *k)
 {
     if (!k) return;
-    if (k->kind == MW_KEEPS_WINDOW) mw_window_free(k->window);
-    else if (k->kind == MW_KEEPS_RECORDS)
+    switch (k->kind) {
+    case MW_KEEPS_WINDOW:
+        mw_window_free(k->window);
+        break;
+    case MW_KEEPS_RECORDS:
         mw_records_free(k->records);
-    else
+        break;
+    case MW_KEEPS_TIMERS:
         mw_timers_free(k->timers);
+        break;
+    case MW_KEEPS_CELLS:
+        mw_entries_free(k->cells);
+        break;
+    }
     free(k->name);
     free(k->options);
     free(k);
@@ -63,22 +76,33 @@ void mw_keeper_free(mw_keeper *k)
 
 mw_entries *mw_keeper_entries(mw_keeper *k)
 {
-    return k->kind == MW_KEEPS_WINDOW    ? mw_window_entries(k->window)
-           : k->kind == MW_KEEPS_RECORDS ? mw_records_entries(k->records)
-                                         : mw_timers_entries(k->timers);
+    switch (k->kind) {
+    case MW_KEEPS_WINDOW:
+        return mw_window_entries(k->window);
+    case MW_KEEPS_RECORDS:
+        return mw_records_entries(k->records);
+    case MW_KEEPS_TIMERS:
+        return mw_timers_entries(k->timers);
+    default:
+        return k->cells;
+    }
+}
+
+static int is_timers(const mw_keeper *k, int by_clock)
+{
+    return k->kind == MW_KEEPS_TIMERS && mw_timers_by_clock(k->timers) == by_clock;
 }
 
 int64_t mw_keeper_due(const mw_keeper *k)
 {
     if (k->kind == MW_KEEPS_WINDOW) return mw_window_due(k->window);
     if (k->kind == MW_KEEPS_RECORDS) return mw_records_due(k->records);
-    return mw_timers_by_clock(k->timers) ? INT64_MAX : mw_timers_due(k->timers);
+    return is_timers(k, 0) ? mw_timers_due(k->timers) : INT64_MAX;
 }
 
 int64_t mw_keeper_due_by_clock(const mw_keeper *k)
 {
-    return k->kind == MW_KEEPS_TIMERS && mw_timers_by_clock(k->timers) ? mw_timers_due(k->timers)
-                                                                       : INT64_MAX;
+    return is_timers(k, 1) ? mw_timers_due(k->timers) : INT64_MAX;
 }
 
 void mw_keeper_save(const mw_keeper *k, mw_buffer *out)
@@ -96,7 +120,7 @@ void mw_keeper_restored(mw_keeper *k)
     if (k->kind == MW_KEEPS_WINDOW) mw_window_restored(k->window);
     else if (k->kind == MW_KEEPS_RECORDS)
         mw_records_restored(k->records);
-    else
+    else if (k->kind == MW_KEEPS_TIMERS)
         mw_timers_restored(k->timers);
 }
 
@@ -105,8 +129,10 @@ void mw_keeper_import(mw_keeper *k, const mw_key *key, const char *value, size_t
     if (k->kind == MW_KEEPS_WINDOW) mw_window_import(k->window, key, value, len);
     else if (k->kind == MW_KEEPS_RECORDS)
         mw_records_import(k->records, key, value, len);
-    else
+    else if (k->kind == MW_KEEPS_TIMERS)
         mw_timers_import(k->timers, key, value, len);
+    else
+        mw_entries_replace(k->cells, mw_entries_add(k->cells, key), value, len);
 }
 
 uint64_t mw_keeper_keys(mw_keeper *k)

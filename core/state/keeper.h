@@ -1,12 +1,17 @@
-/* keeper.h: what one declaration keeps by key on one shard: a window, records, or timers, behind
- * what is the same for all: entries that checkpoints save, and a next time at which something is
- * due. Thread: the shard that owns the keys. */
+/* keeper.h: what one declaration keeps by key on one shard: a window, records, timers, or cells,
+ * behind what is the same for all: entries that checkpoints save, and a next time at which
+ * something is due. Thread: the shard that owns the keys. */
 #ifndef MW_KEEPER_H
 #define MW_KEEPER_H
 
 #include "state/window.h"
 
-typedef enum mw_keeper_kind { MW_KEEPS_WINDOW, MW_KEEPS_RECORDS, MW_KEEPS_TIMERS } mw_keeper_kind;
+typedef enum mw_keeper_kind {
+    MW_KEEPS_WINDOW,
+    MW_KEEPS_RECORDS,
+    MW_KEEPS_TIMERS,
+    MW_KEEPS_CELLS, /* so many plain bytes a key, which begin as zeros: what detectors learn */
+} mw_keeper_kind;
 
 typedef struct mw_keeper {
     mw_keeper_kind kind;
@@ -16,10 +21,11 @@ typedef struct mw_keeper {
         mw_window *window;
         struct mw_records *records;
         struct mw_timers *timers;
+        mw_entries *cells;
     };
 } mw_keeper;
 
-/* `sort` is "window", "state" or "timer". */
+/* `sort` is "window", "state", "timer" or "detector". */
 mw_status mw_keeper_new(mw_keeper **keeper, const char *sort, const char *name, const char *options,
                         mw_error *error);
 void mw_keeper_free(mw_keeper *k);

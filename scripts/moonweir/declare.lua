@@ -17,6 +17,7 @@ local outside = require "moonweir.outside"
 local SOURCE_OPTIONS, SINK_OPTIONS = every.SOURCE_OPTIONS, every.SINK_OPTIONS
 local tables = require "moonweir.table"
 local model = require "moonweir.model"
+local detector = require "moonweir.detector"
 local sequence = require "moonweir.sequence"
 local join = require "moonweir.join"
 local C, ffi, R = core.C, core.ffi, core.view()
@@ -445,6 +446,7 @@ function M.new(kinds, env, host)
   shared.open(mw, d, kit)
   tables.open(mw, kit, host)
   model.open(mw, d, kit, host)
+  detector.open(mw, kit, host)
   sequence.open(mw, kit)
   join.open(mw, kit)
 
@@ -507,6 +509,7 @@ function M.new(kinds, env, host)
     "shared",
     "table",
     "model",
+    "detector",
     "sequence",
     "join",
     "count",

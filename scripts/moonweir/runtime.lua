@@ -32,7 +32,7 @@ local flow_path, environment_variables, kinds
 
 --- C's: the text of a file (nil and why not), source text with a budget put in, the text of a
 --- module that comes with the router, the rows of a text in a format, and a model of a file.
-local read_file, add_budget, read_module, read_rows, digest, load_model
+local read_file, add_budget, read_module, read_rows, digest, load_model, make_detector
 
 --- What a file's text is compiled to, by path: a function that gives the file's function anew.
 local compiled = {}
@@ -59,7 +59,7 @@ end
 --- everything anew.
 local function declare_all()
   local folder = flow_path:match "^(.*/)[^/]*$" or ""
-  local host = { rows = read_rows, digest = digest }
+  local host = { rows = read_rows, digest = digest, detector = make_detector }
   function host.model(path, kind, first, count)
     if path:sub(1, 1) ~= "/" then path = folder .. path end
     return load_model(path, kind, first, count)
@@ -102,12 +102,13 @@ local function declare_all()
 end
 
 --- Loads a flow. `kinds_text` is JSON; errors are raised as text that begins with file:line.
----@param host table what it uses of C: read_file, add_budget, read_module, rows, digest, model
+---@param host table what it uses of C: read_file, add_budget, read_module, rows, digest, model,
+--- detector
 ---@return string graph as JSON
 function M.load(path, kinds_text, env, version, host)
   read_file, add_budget = host.read_file, host.add_budget
   read_module, read_rows, digest = host.read_module, host.rows, host.digest
-  load_model = host.model
+  load_model, make_detector = host.model, host.detector
   declare.version = version
   flow_path, environment_variables = path, env
   kinds = assert(event.decode_text(kinds_text))

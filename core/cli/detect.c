@@ -1,0 +1,220 @@
+/* detect.c: moonweir detect: a series in, an anomaly a line out. */
+#include "cli/command.h"
+
+#include "event/format.h"
+#include "event/json.h"
+#include "event/time.h"
+#include "score/detector.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CHUNK = 1 << 16, LINE_MOST = 1 << 20 };
+
+typedef struct series {
+    mw_detector *detector;
+    void *state;
+    const char *time, *value, *time_format;
+    mw_buffer out;
+    uint64_t point;
+    mw_error error;
+} series;
+
+/* A csv field is a text; a number in it is one. */
+static double number_of(const mw_value *v)
+{
+    char text[64], *end;
+    if (v->kind == MW_NUMBER) return v->number;
+    if ((v->kind != MW_STRING && v->kind != MW_INTEGER) || !v->len || v->len >= sizeof text)
+        return NAN;
+    memcpy(text, v->text, v->len), text[v->len] = 0;
+    double number = strtod(text, &end);
+    return *end ? NAN : number;
+}
+
+static int read_time(const series *s, const mw_value *v, double *time_s)
+{
+    static const char *const usual[] = {"auto", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S",
+                                        "%Y-%m-%d %H:%M", "%Y-%m-%d"};
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+        mw_time_format f;
+        int64_t at;
+        const char *name = s->time_format ? s->time_format : usual[i];
+        if (mw_time_format_find(&f, name) && mw_time_read(&f, v, 0, &at)) {
+            *time_s = (double)at / 1e9;
+            return 1;
+        }
+        if (s->time_format) break;
+    }
+    return 0;
+}
+
+static mw_status take(series *s, const mw_event *e)
+{
+    mw_value whole = mw_json_value(e->text, e->len);
+    mw_value value = mw_json_field(whole, s->value);
+    double number = number_of(&value), time_s = NAN;
+    s->point++;
+    if (e->dead || mw_json_check(e->text, e->len) >= 0)
+        return mw_fail(&s->error, MW_INVALID, "stdin: point %llu is no valid record",
+                       (unsigned long long)s->point);
+    if (isnan(number) && value.kind != MW_NULL && value.len)
+        return mw_fail(&s->error, MW_INVALID, "stdin: point %llu: '%s' is no number (%.*s)",
+                       (unsigned long long)s->point, s->value,
+                       (int)(value.len < 60 ? value.len : 60), value.text);
+    if (value.kind == MW_ABSENT)
+        return mw_fail(&s->error, MW_INVALID, "stdin: point %llu has no '%s'",
+                       (unsigned long long)s->point, s->value);
+    if (s->time) {
+        mw_value at = mw_json_field(whole, s->time);
+        if (!read_time(s, &at, &time_s))
+            return mw_fail(&s->error, MW_INVALID,
+                           "stdin: point %llu: '%s' is no time that is known (%.*s); --time-format "
+                           "says how it is written",
+                           (unsigned long long)s->point, s->time, (int)(at.len < 60 ? at.len : 60),
+                           at.text ? at.text : "");
+    }
+    mw_json_number(&s->out, mw_detector_point(s->detector, s->state, number, time_s));
+    mw_buffer_append(&s->out, "\n", 1);
+    return MW_OK;
+}
+
+static mw_status take_frames(series *s, mw_stream *stream, const char *text, size_t len, int first)
+{
+    mw_batch *b = mw_batch_new(len + 1);
+    mw_status status = MW_OK;
+    memcpy(b->block, text, len);
+    memset(b->block + len, 0, MW_JSON_PADDING);
+    b->len = len, b->stream = stream, b->first = (unsigned)first & 1;
+    stream->format->split(b);
+    for (uint32_t i = 0; status == MW_OK && i < b->count; i++) status = take(s, &b->events[i]);
+    mw_batch_free(b);
+    return status;
+}
+
+static mw_status flush(series *s)
+{
+    for (size_t at = 0; at < s->out.len;) {
+        ssize_t n = write(STDOUT_FILENO, s->out.bytes + at, s->out.len - at);
+        if (n < 0 && errno != EINTR)
+            return mw_fail(&s->error, MW_IO, "anomalies cannot be written: %m");
+        at += n > 0 ? (size_t)n : 0;
+    }
+    s->out.len = 0;
+    return MW_OK;
+}
+
+static ssize_t read_more(mw_buffer *pending)
+{
+    ssize_t n;
+    do n = read(STDIN_FILENO, mw_buffer_reserve(pending, CHUNK), CHUNK);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) pending->len += (size_t)n;
+    return n;
+}
+
+static mw_status run(series *s)
+{
+    mw_buffer pending = {0};
+    mw_config *config = mw_config_new("{}", 2);
+    mw_stream stream = {0};
+    mw_status status = MW_OK;
+    for (int begun = 0, first = 1, final = 0; status == MW_OK && !final;) {
+        size_t whole = 0;
+        ssize_t n = read_more(&pending);
+        if (n < 0) status = mw_fail(&s->error, MW_IO, "stdin cannot be read: %m");
+        final = n <= 0;
+        if (!pending.len) continue;
+        if (!begun++)
+            mw_stream_init(&stream,
+                           mw_format_find(memchr("{ \n", *pending.bytes, 3) ? "ndjson" : "csv"),
+                           config, LINE_MOST);
+        if (status == MW_OK)
+            status = stream.format->boundary(&stream, pending.bytes, pending.len, final, &whole,
+                                             &s->error);
+        if (status == MW_OK && whole) {
+            status = take_frames(s, &stream, pending.bytes, whole, first);
+            mw_buffer_consume(&pending, whole);
+            first = 0;
+        }
+        mw_status written = flush(s);
+        if (status == MW_OK) status = written;
+    }
+    if (stream.format) mw_stream_close(&stream);
+    mw_config_free(config), mw_buffer_close(&pending);
+    return status;
+}
+
+/* The options of the kind, "NAME=VALUE,NAME=VALUE", as a config. */
+static mw_config *options_of(const char *text)
+{
+    mw_buffer json = {0};
+    mw_buffer_text(&json, "{");
+    for (const char *at = text; at && *at;) {
+        size_t len = strcspn(at, ","), name = strcspn(at, "=,");
+        if (at != text) mw_buffer_text(&json, ",");
+        mw_json_quote(&json, at, name);
+        mw_buffer_text(&json, ":");
+        if (strncmp(at, "seasons=", 8) == 0) { /* 288+2016 */
+            mw_buffer_text(&json, "[");
+            for (const char *p = at + 8, *end = at + len; p < end; p++) {
+                size_t digits = strcspn(p, "+,");
+                if (p != at + 8) mw_buffer_text(&json, ",");
+                mw_json_quote(&json, p, digits);
+                p += digits;
+            }
+            mw_buffer_text(&json, "]");
+        } else if (name < len) {
+            double number = strtod(at + name + 1, NULL);
+            mw_json_number(&json, number);
+        } else {
+            mw_buffer_text(&json, "true");
+        }
+        at += len + (at[len] == ',');
+    }
+    mw_buffer_text(&json, "}");
+    mw_config *c = mw_config_new(json.bytes, json.len);
+    mw_buffer_close(&json);
+    return c;
+}
+
+static mw_status check_names(const char *text, const char *kind, mw_error *error)
+{
+    char name[64];
+    for (const char *at = text; at && *at;) {
+        size_t len = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(at, "=,"), at);
+        if (mw_detector_options(kind) && !mw_detector_has(kind, name))
+            return mw_fail(error, MW_CONFIG, "the detector '%s' has no option '%s'", kind, name);
+        at += len + (at[len] == ',');
+    }
+    return MW_OK;
+}
+
+int mw_command_detect(int argc, char **argv)
+{
+    series s = {.value = "value"};
+    const char *kind = "auto", *settings = NULL;
+    mw_argument known[] = {{"time", &s.time, NULL},   {"time-format", &s.time_format, NULL},
+                           {"value", &s.value, NULL}, {"kind", &kind, NULL},
+                           {"set", &settings, NULL},  {NULL}};
+    if (mw_command_arguments(argc, argv, known, NULL, NULL, 0) != 0) return MW_EXIT_WRONG;
+    mw_config *config = options_of(settings);
+    mw_status status = check_names(settings, kind, &s.error);
+    if (status == MW_OK) status = mw_detector_new(&s.detector, kind, config, &s.error);
+    mw_config_free(config);
+    if (status != MW_OK) {
+        mw_command_complain(s.error.message);
+        return MW_EXIT_WRONG;
+    }
+    s.state = calloc(1, mw_detector_bytes(s.detector));
+    mw_assert(s.state != NULL);
+    status = run(&s);
+    if (status != MW_OK) mw_command_complain(s.error.message);
+    free(s.state), mw_detector_free(s.detector), mw_buffer_close(&s.out);
+    return status == MW_OK ? MW_EXIT_DONE : MW_EXIT_FAILED;
+}
