@@ -55,13 +55,13 @@ static int read_time(const series *s, const mw_value *v, double *time_s)
 
 static mw_status take(series *s, const mw_event *e)
 {
-    mw_value whole = mw_json_value(e->text, e->len);
-    mw_value value = mw_json_field(whole, s->value);
-    double number = number_of(&value), time_s = NAN;
     s->point++;
     if (e->dead || mw_json_check(e->text, e->len) >= 0)
         return mw_fail(&s->error, MW_INVALID, "stdin: point %llu is no valid record",
                        (unsigned long long)s->point);
+    mw_value whole = mw_json_value(e->text, e->len);
+    mw_value value = mw_json_field(whole, s->value);
+    double number = number_of(&value), time_s = NAN;
     if (isnan(number) && value.kind != MW_NULL && value.len)
         return mw_fail(&s->error, MW_INVALID, "stdin: point %llu: '%s' is no number (%.*s)",
                        (unsigned long long)s->point, s->value,

@@ -65,6 +65,7 @@ static void learn(robust *s, uint32_t window, double value)
     uint32_t at;
     if (s->count == window) {
         at = place_of(sorted, s->count, last[s->next]);
+        if (at == s->count) at--; /* it is none of ours */
         memmove(sorted + at, sorted + at + 1, (--s->count - at) * sizeof *sorted);
     }
     at = place_of(sorted, s->count, value);

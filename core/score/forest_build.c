@@ -289,7 +289,7 @@ static mw_status make_slots(mw_forest *f, mw_error *error)
         if (f->raw[i].test == MW_TEST_LEAF) continue;
         asked *a = &all[count++];
         a->slot = slot_of(f, &f->raw[i], &f->steps[i].rank);
-        a->set = f->sets + a->slot.set;
+        a->set = f->sets ? f->sets + a->slot.set : NULL;
         a->node = (uint32_t)i;
     }
     qsort(all, count, sizeof *all, by_slot);

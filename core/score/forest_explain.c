@@ -78,7 +78,7 @@ static void descend(const walker *w, uint32_t node, const way *before, uint32_t 
     const mw_forest *f = w->forest;
     way path[DEPTH_MAX + 2];
     mw_step s = f->steps[node];
-    memcpy(path, before, length * sizeof *path);
+    if (length) memcpy(path, before, length * sizeof *path);
     extend(path, length, zero, one, feature);
     if (s.left == node) {
         const double *values = f->values + (size_t)f->leaf[node] * f->is.width;

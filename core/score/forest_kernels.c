@@ -40,7 +40,12 @@ ALWAYS uint32_t count_plain(const double *t, double value)
         for (int r = 0; r < MW_BLOCK_ROWS; r++) leaves[r] = (uint32_t)FIRST(left[r]);              \
     }
 
-#define FAST __attribute__((optimize("O3")))
+#ifdef __clang__
+#define FAST
+#else
+#define FAST                                                                                       \
+    __attribute__((optimize("O3"))) /* which vectors need, and what is built for size has not */
+#endif
 RANK(rank_plain, , count_plain)
 ROWS(rows_32_plain, FAST, mw_block_32, uint32_t, __builtin_ctz)
 ROWS(rows_64_plain, FAST, mw_block_64, uint64_t, __builtin_ctzll)

@@ -53,7 +53,8 @@ static list list_of(part p, const char *name)
 {
     text t = value_of(p, name);
     list l = {mw_model_zeros(t.len / 2 + 1, sizeof(double)), 0};
-    for (const char *at = t.at, *end = t.at + t.len; at && at < end;) {
+    if (!t.at) return l;
+    for (const char *at = t.at, *end = t.at + t.len; at < end;) {
         char *after;
         double d = strtod(at, &after);
         if (after == at || after > end) break;

@@ -322,13 +322,12 @@ static double margin_of(const struct objective *o, float score)
 static mw_status read_base(mw_model *m, mw_value base, const struct objective *o, const char *name,
                            mw_error *error)
 {
-    const char *p = base.text, *end = base.text + base.len;
     char *after;
     uint32_t n = 0;
     m->base = mw_model_zeros(m->margins, sizeof *m->base);
     if (base.kind != MW_STRING && base.kind != MW_NUMBER)
         return fault(error, name, "it has no base_score");
-    for (; p < end; p++) {
+    for (const char *p = base.text, *end = base.text + base.len; p < end; p++) {
         if (*p == '[' || *p == ']' || *p == ',' || *p == ' ') continue;
         float score = strtof(p, &after);
         if (after == p || n == m->margins || !isfinite(margin_of(o, score)))
