@@ -17,6 +17,7 @@ describe("the docs", function()
       for sample in s.read(path):gmatch "```lua\n(.-)```" do
         local folder = s.folder()
         count = count + 1
+        s.write(folder .. "/card-risk.json", s.read(s.root .. "/examples/scoring/card-risk.json"))
         local code, out, err = s.moonweir("test", folder, sample)
         assert.equal(0, code, path .. ": " .. sample .. out .. err)
         code, _, err = s.moonweir("check", folder, sample)
