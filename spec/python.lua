@@ -2,7 +2,6 @@
 local s = require "support"
 
 local M = {}
-local home = s.root .. "/build/python"
 local wanted = s.root .. "/spec/models/requirements.txt"
 
 local function must(argv, seconds, what)
@@ -10,14 +9,16 @@ local function must(argv, seconds, what)
   assert(code == 0, what .. ": " .. out .. err)
 end
 
---- The interpreter's path.
-function M.ready()
+--- The interpreter's path. `requirements`: a file of pinned packages, those of the specs where it is not given; `name`: of the
+--- environment's folder.
+function M.ready(requirements, name)
+  local file, home = requirements or wanted, s.root .. "/build/" .. (name or "python")
   local python = home .. "/bin/python"
-  if s.read(home .. "/ready") == s.read(wanted) then return python end
+  if s.read(home .. "/ready") == s.read(file) then return python end
   must({ "python3", "-m", "venv", "--clear", home }, 120, "the environment cannot be made")
-  local pip = { home .. "/bin/pip", "install", "-q", "--disable-pip-version-check", "-r", wanted }
-  must(pip, 400, "the trainers cannot be fetched")
-  s.write(home .. "/ready", s.read(wanted))
+  local pip = { home .. "/bin/pip", "install", "-q", "--disable-pip-version-check", "-r", file }
+  must(pip, 400, "the packages cannot be fetched")
+  s.write(home .. "/ready", s.read(file))
   return python
 end
 
