@@ -26,7 +26,7 @@ end
 function M.made(script)
   local path = s.root .. "/spec/models/" .. script .. ".py"
   local folder = s.root .. "/build/models/" .. script
-  local version = s.read(path) .. s.read(wanted)
+  local version = s.read(path) .. s.read(wanted) .. s.read(s.root .. "/scripts/python/moonweir_export.py")
   if s.read(folder .. "/made") == version then return folder end
   local python = M.ready()
   must({ "rm", "-rf", folder }, 10, "the folder cannot be cleared")

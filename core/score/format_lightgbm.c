@@ -163,6 +163,7 @@ static void read_texts(mw_categories *c, mw_value texts)
     size_t cursor = 0;
     mw_buffer plain = {0};
     c->texts = mw_model_zeros(mw_json_length(texts.text, texts.len), sizeof *c->texts);
+    c->unknown = NAN;
     while (mw_json_next(texts.text, texts.len, &cursor, &key, &v)) {
         plain.len = 0;
         if (v.kind == MW_ESCAPED) mw_json_unescape(&plain, v.text, v.len);

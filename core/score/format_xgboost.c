@@ -284,6 +284,7 @@ static void read_texts(mw_categories *c, mw_value coded)
     mw_document_numbers(mw_json_field(coded, "values"), 0, &bytes, &byte_count);
     if (ends && bytes && end_count > 1) {
         c->texts = mw_model_zeros(end_count - 1, sizeof *c->texts);
+        c->unknown = NAN;
         for (size_t i = 0; i + 1 < end_count; i++) {
             double from = ends[i], to = ends[i + 1];
             int good = from >= 0 && from <= to && to <= (double)byte_count;

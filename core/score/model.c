@@ -20,19 +20,26 @@ static int looks_like_xgboost(const char *bytes, size_t len)
     return len > 0 && bytes[0] == '{';
 }
 
+static int looks_like_sklearn(const char *bytes, size_t len)
+{
+    static const char mark[] = "{\"moonweir\":";
+    return len > sizeof mark && memcmp(bytes, mark, sizeof mark - 1) == 0;
+}
+
 static int looks_like_lightgbm(const char *bytes, size_t len)
 {
     return len > 4 && memcmp(bytes, "tree", 4) == 0;
 }
 
 static const format formats[] = {
+    {"scikit-learn", looks_like_sklearn, mw_model_read_sklearn},
     {"xgboost", looks_like_xgboost, mw_model_read_xgboost},
     {"lightgbm", looks_like_lightgbm, mw_model_read_lightgbm},
 };
 
 const char *mw_model_kinds(void)
 {
-    return "xgboost|lightgbm";
+    return "xgboost|lightgbm|scikit-learn";
 }
 
 void *mw_model_zeros(size_t count, size_t size)
@@ -99,6 +106,7 @@ int mw_model_category(const mw_model *m, uint32_t feature, const char *text, siz
     const mw_categories *c = m->categories ? &m->categories[feature] : NULL;
     *code = NAN;
     if (!c || !c->count) return 0;
+    *code = c->unknown;
     for (uint32_t i = 0; i < c->count; i++)
         if (strlen(c->texts[i]) == len && memcmp(c->texts[i], text, len) == 0)
             *code = c->codes ? c->codes[i] : i;
@@ -116,6 +124,7 @@ void mw_model_free(mw_model *m)
         for (uint32_t c = 0; c < m->categories[i].count; c++) free(m->categories[i].texts[c]);
         free(m->categories[i].texts), free(m->categories[i].codes);
     }
+    mw_columns_free(m->columns), mw_layers_free(m->layers);
     mw_forest_free(m->forest), mw_lines_free(m->lines);
     free(m->names), free(m->index), free(m->categories), free(m->objective), free(m->weights);
     free(m->iterations), free(m->base), free(m);
@@ -250,8 +259,11 @@ const char *mw_model_feature(const mw_model *m, uint32_t n)
 
 int mw_model_uses(const mw_model *m, uint32_t n)
 {
-    if (!m->forest || m->lines) return 1;
-    return mw_forest_uses(m->forest, n);
+    if (!m->columns) return !m->forest || m->lines || mw_forest_uses(m->forest, n);
+    for (uint32_t i = 0; i < mw_columns_count(m->columns); i++)
+        if (mw_columns_feature(m->columns, i) == n && (!m->forest || mw_forest_uses(m->forest, i)))
+            return 1;
+    return 0;
 }
 
 uint32_t mw_model_margins(const mw_model *m)
@@ -282,23 +294,50 @@ uint32_t mw_model_depth(const mw_model *m)
 size_t mw_model_bytes(const mw_model *m)
 {
     size_t linear = m->weights ? (m->features + 1ul) * m->margins * sizeof *m->weights : 0;
-    return sizeof *m + linear + (m->forest ? mw_forest_bytes(m->forest) : 0);
+    return sizeof *m + linear + (m->forest ? mw_forest_bytes(m->forest) : 0) +
+           (m->layers ? mw_layers_bytes(m->layers) : 0);
 }
 
 /* ---- scoring ---- */
 
 enum { ROWS = 64 }; /* that are summed at once */
 
-/* Scratch: sums, then what the forest works in. */
+static size_t round_up(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Scratch: sums, columns, and what the estimator works in. */
 static size_t sums_bytes(const mw_model *m)
 {
-    return (ROWS * (size_t)m->margins * sizeof(double) + 63) / 64 * 64;
+    return round_up(ROWS * (size_t)m->margins * sizeof(double));
+}
+
+static size_t columns_bytes(const mw_model *m)
+{
+    return m->columns ? round_up(ROWS * (size_t)mw_columns_count(m->columns) * sizeof(double)) : 0;
 }
 
 size_t mw_model_scratch(const mw_model *m)
 {
-    size_t leaves = m->trees * sizeof(uint32_t);
-    return sums_bytes(m) + (m->forest ? mw_forest_scratch(m->forest) : 0) + leaves;
+    size_t estimator = m->forest   ? round_up(mw_forest_scratch(m->forest))
+                       : m->layers ? mw_layers_scratch(m->layers) * sizeof(double)
+                                   : 0;
+    return sums_bytes(m) + columns_bytes(m) + estimator + m->trees * sizeof(uint32_t);
+}
+
+static void *estimator_scratch(const mw_model *m, void *scratch)
+{
+    return (char *)scratch + sums_bytes(m) + columns_bytes(m);
+}
+
+/* What the estimator sees of a row, as the n-th of those at once. */
+static const double *columns_of(const mw_model *m, const double *row, size_t n, void *scratch)
+{
+    if (!m->columns) return row;
+    double *to = (double *)((char *)scratch + sums_bytes(m)) + n * mw_columns_count(m->columns);
+    mw_columns_run(m->columns, row, to);
+    return to;
 }
 
 static void begin(const mw_model *m, double *sums)
@@ -329,7 +368,7 @@ static void add_linear(const mw_model *m, const double *row, double *sums)
 
 static void add_lines(const mw_model *m, const double *row, double *sums, void *scratch)
 {
-    uint32_t *leaves = (uint32_t *)((char *)scratch + mw_forest_scratch(m->forest));
+    uint32_t *leaves = (uint32_t *)((char *)scratch + round_up(mw_forest_scratch(m->forest)));
     mw_forest_leaves(m->forest, row, m->first, m->trees, leaves, scratch);
     for (uint32_t t = 0; t < m->trees; t++)
         sums[(m->first + t) % m->margins] += mw_lines_value(m->lines, m->first + t, leaves[t], row);
@@ -338,6 +377,8 @@ static void add_lines(const mw_model *m, const double *row, double *sums, void *
 static void add_row(const mw_model *m, const double *row, double *sums, void *scratch)
 {
     if (m->weights) add_linear(m, row, sums);
+    else if (m->layers)
+        mw_layers_run(m->layers, row, sums, scratch);
     else if (m->lines)
         add_lines(m, row, sums, scratch);
     else
@@ -347,7 +388,7 @@ static void add_row(const mw_model *m, const double *row, double *sums, void *sc
 void mw_model_margin(const mw_model *m, const double *row, double *margins, void *scratch)
 {
     begin(m, margins);
-    add_row(m, row, margins, (char *)scratch + sums_bytes(m));
+    add_row(m, columns_of(m, row, 0, scratch), margins, estimator_scratch(m, scratch));
 }
 
 void mw_model_score(const mw_model *m, const double *row, double *scores, void *scratch)
@@ -356,20 +397,32 @@ void mw_model_score(const mw_model *m, const double *row, double *scores, void *
     transform(m, scratch, scores);
 }
 
+/* Sums of at most ROWS rows. */
+static void add_rows(const mw_model *m, const double *rows, size_t stride, size_t count,
+                     double *sums, void *scratch)
+{
+    const double *from = rows;
+    void *inner = estimator_scratch(m, scratch);
+    for (size_t r = 0; m->columns && r < count; r++) {
+        const double *to = columns_of(m, rows + r * stride, r, scratch);
+        if (!r) from = to;
+    }
+    if (m->columns) stride = mw_columns_count(m->columns);
+    if (m->forest && !m->lines)
+        mw_forest_rows(m->forest, from, stride, count, m->first, m->trees, sums, inner);
+    else
+        for (size_t r = 0; r < count; r++)
+            add_row(m, from + r * stride, sums + r * m->margins, inner);
+}
+
 void mw_model_score_rows(const mw_model *m, const double *rows, size_t stride, size_t count,
                          double *scores, void *scratch)
 {
     double *sums = scratch;
-    void *inner = (char *)scratch + sums_bytes(m);
     for (size_t done = 0; done < count; done += ROWS) {
         size_t some = count - done < ROWS ? count - done : ROWS;
-        const double *from = rows + done * stride;
         for (size_t r = 0; r < some; r++) begin(m, sums + r * m->margins);
-        if (m->forest && !m->lines)
-            mw_forest_rows(m->forest, from, stride, some, m->first, m->trees, sums, inner);
-        else
-            for (size_t r = 0; r < some; r++)
-                add_row(m, from + r * stride, sums + r * m->margins, inner);
+        add_rows(m, rows + done * stride, stride, some, sums, scratch);
         for (size_t r = 0; r < some; r++)
             transform(m, sums + r * m->margins, scores + (done + r) * m->scores);
     }
@@ -380,7 +433,8 @@ mw_status mw_model_leaves(const mw_model *m, const double *row, uint32_t *leaves
 {
     if (!m->forest)
         return mw_fail(error, MW_CONFIG, "a model of the kind '%s' has no leaves here", m->kind);
-    mw_forest_leaves(m->forest, row, m->first, m->trees, leaves, (char *)scratch + sums_bytes(m));
+    mw_forest_leaves(m->forest, columns_of(m, row, 0, scratch), m->first, m->trees, leaves,
+                     estimator_scratch(m, scratch));
     return MW_OK;
 }
 
@@ -395,18 +449,44 @@ static void explain_linear(const mw_model *m, const double *row, double *out)
     }
 }
 
+static int explain_layers(const mw_model *m, const double *columns, double *out)
+{
+    size_t each = mw_columns_count(m->columns) + 1ul;
+    for (uint32_t k = 0; k < m->margins; k++, out += each)
+        if (!mw_layers_parts(m->layers, columns, k, out, &out[each - 1])) return 0;
+    return 1;
+}
+
+/* By column, of which a feature may have several. */
+static mw_status explain_columns(const mw_model *m, const double *row, int exact, double *out,
+                                 void *scratch, mw_error *error)
+{
+    size_t columns = m->columns ? mw_columns_count(m->columns) : m->features, each = columns + 1;
+    const double *seen = columns_of(m, row, 0, scratch);
+    for (uint32_t k = 0; k < m->margins; k++) out[k * each + columns] = m->base ? m->base[k] : 0;
+    if (m->weights) explain_linear(m, seen, out);
+    else if (m->forest)
+        return mw_forest_explain(m->forest, seen, m->first, m->trees, exact, out,
+                                 estimator_scratch(m, scratch), error);
+    else if (!explain_layers(m, seen, out))
+        return mw_fail(error, MW_CONFIG, "a %s cannot be explained", m->objective);
+    return MW_OK;
+}
+
 mw_status mw_model_explain(const mw_model *m, const double *row, int exact, double *contributions,
                            void *scratch, mw_error *error)
 {
-    size_t each = m->features + 1ul, count = each * m->margins;
-    mw_status status = MW_OK;
+    size_t columns = m->columns ? mw_columns_count(m->columns) : m->features;
     if (m->lines) return mw_fail(error, MW_CONFIG, "leaves that are linear cannot be explained");
-    memset(contributions, 0, count * sizeof *contributions);
-    for (uint32_t k = 0; k < m->margins; k++)
-        contributions[k * each + m->features] = m->base ? m->base[k] : 0;
-    if (m->weights) explain_linear(m, row, contributions);
-    else
-        status = mw_forest_explain(m->forest, row, m->first, m->trees, exact, contributions,
-                                   (char *)scratch + sums_bytes(m), error);
+    double *by_column = mw_model_zeros((columns + 1) * m->margins, sizeof *by_column);
+    mw_status status = explain_columns(m, row, exact, by_column, scratch, error);
+    memset(contributions, 0, (m->features + 1ul) * m->margins * sizeof *contributions);
+    for (uint32_t k = 0; status == MW_OK && k < m->margins; k++) {
+        double *to = contributions + k * (m->features + 1ul), *of = by_column + k * (columns + 1);
+        for (uint32_t i = 0; i < columns; i++)
+            to[m->columns ? mw_columns_feature(m->columns, i) : i] += of[i];
+        to[m->features] = of[columns];
+    }
+    free(by_column);
     return status;
 }

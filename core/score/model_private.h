@@ -2,7 +2,9 @@
 #ifndef MW_MODEL_PRIVATE_H
 #define MW_MODEL_PRIVATE_H
 
+#include "score/columns.h"
 #include "score/forest.h"
+#include "score/layers.h"
 #include "score/lines.h"
 #include "score/model.h"
 #include "score/output.h"
@@ -12,6 +14,7 @@ typedef struct mw_categories {
     char **texts;
     double *codes; /* NULL: 0, 1, 2 … */
     uint32_t count;
+    double unknown; /* what a text that is none of them is */
 } mw_categories;
 
 struct mw_model {
@@ -23,8 +26,10 @@ struct mw_model {
     uint32_t *index, index_mask; /* of names, by hash: feature + 1 */
     int dotted;                  /* some names have dots */
     mw_categories *categories;   /* by feature; NULL: none have any */
-    mw_forest *forest;
-    mw_lines *lines; /* of leaves that are linear, of all trees; NULL: none are */
+    mw_columns *columns;         /* what the estimator sees; NULL: the features */
+    mw_layers *layers;           /* NULL: none */
+    mw_forest *forest;           /* NULL: none */
+    mw_lines *lines;             /* of leaves that are linear, of all trees; NULL: none are */
     double *weights; /* linear: [margins][features], then [margins] of bias; NULL: none */
     uint32_t margins, scores;
     uint32_t trees, first; /* in the forest */
@@ -45,6 +50,7 @@ typedef struct mw_model_file {
 } mw_model_file;
 
 mw_status mw_model_read_xgboost(mw_model *m, const mw_model_file *file, mw_error *error);
+mw_status mw_model_read_sklearn(mw_model *m, const mw_model_file *file, mw_error *error);
 mw_status mw_model_read_lightgbm(mw_model *m, const mw_model_file *file, mw_error *error);
 
 void *mw_model_zeros(size_t count, size_t size);

@@ -47,6 +47,10 @@ static double one(const mw_output *o, double x)
         return log1p(exp(x));
     case MW_OUTPUT_SQUARE:
         return copysign(x * x, x);
+    case MW_OUTPUT_SHARES:
+        return sigmoid(x, o->factor);
+    case MW_OUTPUT_HALVES:
+        return -exp2(-x / o->factor);
     default:
         return x;
     }
@@ -64,4 +68,9 @@ void mw_output_run(const mw_output *o, const double *margins, uint32_t count, do
         scores[0] = greatest(margins, count);
     else
         for (uint32_t i = 0; i < count; i++) scores[i] = one(o, margins[i]);
+    if (o->kind == MW_OUTPUT_SHARES) {
+        double sum = 0;
+        for (uint32_t i = 0; i < count; i++) sum += scores[i];
+        for (uint32_t i = 0; i < count; i++) scores[i] /= sum;
+    }
 }

@@ -13,6 +13,8 @@ typedef enum mw_output_kind {
     MW_OUTPUT_STEP,     /* 1 above 0, else 0 */
     MW_OUTPUT_SOFTPLUS, /* log(1 + exp(x)) */
     MW_OUTPUT_SQUARE,   /* x |x| */
+    MW_OUTPUT_SHARES,   /* sigmoids of each, as shares of their sum */
+    MW_OUTPUT_HALVES,   /* -2 to the power of -x / factor */
 } mw_output_kind;
 
 typedef struct mw_output {

@@ -1,4 +1,4 @@
---- Models as their trainers saved them, against what their trainers predict: spec/models/trainers.py makes both.
+--- Models as their trainers saved them, against what their trainers predict: spec/models/trainers.py and pipelines.py make both.
 local s = require "support"
 local python = require "python"
 
@@ -121,6 +121,34 @@ describe("a trained model", function()
         assert.is_true(math.abs(sum - margin) <= 1e-4 * (1 + math.abs(margin)), case.name)
       end
     end)
+  end)
+end)
+
+describe("a model of scikit-learn", function()
+  it("has its trainer's scores, behind scalers, imputers and encoders, too", function()
+    local folder, seen = python.made "pipelines", 0
+    for _, case in ipairs(rows_of(folder .. "/cases.ndjson")) do
+      local want = rows_of(("%s/%s.score.ndjson"):format(folder, case.name))
+      compare(case, "score", scores(folder, case), want, case.near)
+      seen = seen + 1
+    end
+    assert.is_true(seen > 50)
+  end)
+
+  it("says why, where it is linear or of trees", function()
+    local folder = python.made "pipelines"
+    for _, name in ipairs { "sk-mixed-drop", "sk-mixed-forest", "sk-GradientBoosting-huber" } do
+      local case = { name = name, file = name .. ".json" }
+      local names, margins = features_of(folder, case), scores(folder, case, "--margins")
+      for i, value in ipairs(scores(folder, case, "--explain", "exact")) do
+        local list, sum = contributions(value, names), 0
+        for j = 1, #names + 1 do
+          sum = sum + list[j]
+        end
+        local margin = numbers(margins[i])[1]
+        assert.is_true(math.abs(sum - margin) <= 1e-9 * (1 + math.abs(margin)), name)
+      end
+    end
   end)
 end)
 
