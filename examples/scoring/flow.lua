@@ -1,7 +1,8 @@
 -- payments are scored with a trained model, which is told what the event does not say
 local mw = require "moonweir"
 
-local payments = mw.source.http("payments", { listen = mw.env("LISTEN", "127.0.0.1:8080"), path = "/payments" })
+local listen   = mw.env("LISTEN", "127.0.0.1:8080")
+local payments = mw.source.http("payments", { listen = listen, path = "/payments" })
 local review   = mw.sink.file("review", { path = "review.ndjson" })
 
 local recent = mw.window("recent", { by = "card", span = "10m", keep = { count = mw.count() } })

@@ -42,7 +42,8 @@ local function settings_of(what, kind, given, level)
   for name, value in next, given do
     if name ~= "by" and name ~= "value" and name ~= "kind" then
       if type(name) ~= "string" or C.mw_detector_has(kind, name) == 0 then
-        error(("%s: the kind '%s' has no option '%s'"):format(what, kind, tostring(name)), level + 1)
+        local text = "%s: the kind '%s' has no option '%s'"
+        error(text:format(what, kind, tostring(name)), level + 1)
       end
       if type(value) == "table" then
         local list = setmetatable({}, encode.array_mark)

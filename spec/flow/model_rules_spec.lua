@@ -195,3 +195,32 @@ describe("the guide to scoring", function()
     assert.equal(0, p:wait(10))
   end)
 end)
+
+describe("the maintenance example", function()
+  after_each(s.clean)
+
+  it("raises one incident a failure, and has each action done once", function()
+    local folder, lines, x = s.folder(), { "timestamp,value" }, 1
+    for n = 0, 1999 do
+      x = (x * 16807) % 2147483647
+      local value = 70 + x / 2147483647 * 4 + ((n >= 1000 and n < 1020 or n >= 1500 and n < 1503) and 60 or 0)
+      lines[n + 2] = os.date("!%Y-%m-%d %H:%M:%S", 1700000000 + n * 300) .. (",%.3f"):format(value)
+    end
+    s.write(folder .. "/series.csv", table.concat(lines, "\n") .. "\n")
+    local code, out, err = s.run({ "sh", s.root .. "/examples/maintenance/run.sh", folder .. "/series.csv" }, nil, 60)
+    assert.equal(0, code, out .. err)
+    local seen, drains = {}, 0
+    for line in out:gmatch "   ({[^\n]+)" do
+      local action = s.json.decode(line)
+      assert.is_nil(seen[action.id])
+      seen[action.id] = true
+      if action.action == "drain" then drains = drains + 1 end
+    end
+    assert.is_true(drains >= 2 and drains <= 4, out)
+    for n = 1, drains do
+      for _, action in ipairs { "drain", "page", "return to service" } do
+        assert.is_true(seen[("m1-%d-%s"):format(n, action)], out)
+      end
+    end
+  end)
+end)
