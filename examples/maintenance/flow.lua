@@ -1,4 +1,5 @@
--- Predictive maintenance: telemetry -> detector and model -> probable anomaly -> corrective action, once an incident.
+-- Predictive maintenance: telemetry, a detector and a model, and for what is probably an anomaly a
+-- corrective action, once an incident.
 local mw = require "moonweir"
 
 local readings = mw.source.stdin("readings", { time = "at" })

@@ -1,4 +1,5 @@
--- What corrective actions are sent to, in place of a maintenance system: does each once, and says what it did.
+-- What corrective actions are sent to, in place of a maintenance system: does each once, and says
+-- what it did.
 local mw = require "moonweir"
 
 local requests = mw.source.http("requests", { listen = "127.0.0.1:0", path = "/actions" })
