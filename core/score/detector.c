@@ -5,15 +5,15 @@
 #include <string.h>
 
 static const mw_detector_kind *const kinds[] = {
-    &mw_detector_auto,         &mw_detector_ewma,         &mw_detector_robust_z,
-    &mw_detector_holt_winters, &mw_detector_page_hinkley,
+    &mw_detector_auto,         &mw_detector_ewma, &mw_detector_robust_z, &mw_detector_holt_winters,
+    &mw_detector_page_hinkley, &mw_detector_spot, &mw_detector_discord,  &mw_detector_spectral,
 };
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 const char *mw_detector_kinds(void)
 {
-    return "auto|ewma|robust-z|holt-winters|page-hinkley";
+    return "auto|ewma|robust-z|holt-winters|page-hinkley|spot|discord|spectral-residual";
 }
 
 static const mw_detector_kind *kind_of(const char *name)

@@ -86,7 +86,7 @@ static void learn_slot(automatic *s, uint32_t slot, double value)
 
 static double season_margin(automatic *s, double value, double time_s)
 {
-    double of_day = fmod(time_s, DAY), far, margin = 0;
+    double of_day = fmod(time_s, DAY), far = 0, margin = 0;
     if (!isfinite(of_day)) return 0;
     uint32_t slot = (uint32_t)((of_day < 0 ? of_day + DAY : of_day) / DAY * SLOTS) % SLOTS;
     if (time_s - s->first_s > LEARNED_DAYS * DAY && residual(s, slot, value, &far)) {

@@ -30,7 +30,8 @@ typedef struct mw_detector_kind {
 } mw_detector_kind;
 
 extern const mw_detector_kind mw_detector_auto, mw_detector_ewma, mw_detector_robust_z,
-    mw_detector_holt_winters, mw_detector_page_hinkley;
+    mw_detector_holt_winters, mw_detector_page_hinkley, mw_detector_spot, mw_detector_discord,
+    mw_detector_spectral;
 
 /* How likely a smaller deviation is, of one that is so many standard deviations and Gaussian. */
 static inline double mw_likely_within(double z)

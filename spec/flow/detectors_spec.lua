@@ -1,6 +1,7 @@
 --- moonweir detect and mw.detector.
 local s = require "support"
 local nab = require "nab"
+local python = require "python"
 
 local function detect(input, ...)
   local path = s.write(s.folder() .. "/series", input)
@@ -137,6 +138,25 @@ describe("moonweir detect", function()
     _, code, err = detect("value\n", "--kind", "ewma", "--set", "alpha=2")
     assert.equal(2, code)
     assert.matches("'alpha' is from 1e%-06 to 1, not 2", err)
+  end)
+
+  it("judges as reference implementations of the papers do", function()
+    local folder = python.made "detectors"
+    for line in io.lines(folder .. "/cases.ndjson") do
+      local case = s.json.decode(line)
+      local argv = { "--kind", case.kind }
+      if case.settings ~= "" then
+        argv[3], argv[4] = "--set", case.settings
+      end
+      local got, code, err = detect(s.read(folder .. "/" .. case.name .. ".series"), unpack(argv))
+      assert.equal(0, code, err)
+      local n = 0
+      for want in io.lines(folder .. "/" .. case.name .. ".expected") do
+        n = n + 1
+        assert(math.abs(got[n] - tonumber(want)) <= case.within, ("%s, point %d: %g, not %s"):format(case.name, n, got[n], want))
+      end
+      assert.equal(n, #got)
+    end
   end)
 
   it("judges by mean and deviation, median, season, and change, as their papers say", function()

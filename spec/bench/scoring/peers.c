@@ -1,6 +1,7 @@
-/* peers.c FOLDER LIGHTGBM.so XGBOOST.so: nanoseconds a row of the same models by this router's core, LightGBM, XGBoost, and
- * tl2cgen's C, one row at a time and a thousand at a time, on one thread. A line each: what, single, batch. Candidates take turns;
- * the least of the rounds counts, which is what the machine's noise leaves alone. */
+/* peers.c FOLDER LIGHTGBM.so XGBOOST.so: nanoseconds a row of the same models by this router's
+ * core, LightGBM, XGBoost, and tl2cgen's C, one row at a time and a thousand at a time, on one
+ * thread. A line each: what, single, batch. Candidates take turns; the least of the rounds counts,
+ * which is what the machine's noise leaves alone. */
 #include "score/model.h"
 
 #include <dlfcn.h>
@@ -67,7 +68,8 @@ static double own_batch(size_t r)
 
 static void *lgb, *lgb_fast;
 static int (*lgb_single)(void *, const void *, int64_t *, double *);
-static int (*lgb_many)(void *, const void *, int, int32_t, int32_t, int, int, int, int, const char *, int64_t *, double *);
+static int (*lgb_many)(void *, const void *, int, int32_t, int32_t, int, int, int, int,
+                       const char *, int64_t *, double *);
 
 static void lgb_open(const char *so, const char *path)
 {
@@ -95,12 +97,14 @@ static double lgb_batch(size_t r)
 {
     static double scores[BATCH];
     int64_t len;
-    lgb_many(lgb, rows + r * FEATURES, 1, BATCH, FEATURES, 1, 0, 0, -1, "num_threads=1", &len, scores);
+    lgb_many(lgb, rows + r * FEATURES, 1, BATCH, FEATURES, 1, 0, 0, -1, "num_threads=1", &len,
+             scores);
     return scores[0];
 }
 
 static void *xgb;
-static int (*xgb_predict)(void *, const char *, const char *, void *, const uint64_t **, uint64_t *, const float **);
+static int (*xgb_predict)(void *, const char *, const char *, void *, const uint64_t **, uint64_t *,
+                          const float **);
 
 static void xgb_open(const char *so, const char *path)
 {
@@ -118,10 +122,12 @@ static double xgb_some(size_t r, int count)
     const uint64_t *shape;
     const float *scores;
     uint64_t dimensions;
-    snprintf(array, sizeof array, "{\"data\":[%llu,true],\"shape\":[%d,%d],\"typestr\":\"<f4\",\"version\":3}",
+    snprintf(array, sizeof array,
+             "{\"data\":[%llu,true],\"shape\":[%d,%d],\"typestr\":\"<f4\",\"version\":3}",
              (unsigned long long)(uintptr_t)(rows_float + r * FEATURES), count, FEATURES);
     xgb_predict(xgb, array,
-                "{\"type\":0,\"training\":false,\"iteration_begin\":0,\"iteration_end\":0,\"strict_shape\":false,\"missing\":NaN,"
+                "{\"type\":0,\"training\":false,\"iteration_begin\":0,\"iteration_end\":0,\"strict_"
+                "shape\":false,\"missing\":NaN,"
                 "\"cache_id\":0}",
                 NULL, &shape, &dimensions, &scores);
     return (double)scores[0];
@@ -199,7 +205,8 @@ static void measure(candidate *c, int count, const char *model)
             c[i].batch_s = fmin(c[i].batch_s, time_of(c[i].batch, BATCH));
         }
     for (int i = 0; i < count; i++)
-        printf("%s %s %.1f %.1f\n", model, c[i].name, c[i].row_s / ROWS * 1e9, c[i].batch_s / ROWS * 1e9);
+        printf("%s %s %.1f %.1f\n", model, c[i].name, c[i].row_s / ROWS * 1e9,
+               c[i].batch_s / ROWS * 1e9);
 }
 
 static void check(double (*a)(size_t), double (*b)(size_t), const char *what, double within)
