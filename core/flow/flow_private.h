@@ -210,6 +210,11 @@ struct mw_kept_counters {
     mw_counter keys, cold, bytes, late;
 };
 
+/* Of a model on one shard (lua/model.h). `apart_bits`: a double. */
+struct mw_model_counters {
+    mw_counter scored, compared, failed, disagreed, apart_bits;
+};
+
 /* The rules of a version on one shard: a Lua state, and what goes with it. It is made by the thread
  * that loads the version and belongs to the shard from the swap on. */
 struct mw_rules {
@@ -234,6 +239,7 @@ struct mw_rules {
     mw_parked *spare_questions;
     uint32_t spare_count;
     struct mw_kept_counters *kept;     /* one a declaration */
+    struct mw_model_counters *models;  /* published likewise */
     struct mw_rule_counters *counters; /* what Lua counts in the view, published now and then for
                                         * other threads */
 };
@@ -425,6 +431,9 @@ mw_status mw_rules_open(mw_rules *r, mw_version *v, const char *path, const char
 void mw_rules_close(mw_rules *r);
 /* The counts in the view are Lua's, which knows no atomics: other threads see copies. */
 void mw_rules_publish(mw_rules *r);
+/* Of models (model_metrics.c): what a shard publishes, and the text of it all. */
+void mw_models_publish(mw_rules *r);
+void mw_models_metrics(const mw_flow *f, mw_buffer *out);
 
 /* shard.c */
 void mw_shard_open(mw_shard *s, mw_flow *flow, unsigned index);

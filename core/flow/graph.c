@@ -128,6 +128,18 @@ static void read_keeps(mw_graph *g, mw_value list)
     }
 }
 
+static void read_models(mw_graph *g, mw_value list)
+{
+    g->model_count = length(list);
+    g->models = mw_arena_get(&g->arena, (g->model_count + 1) * sizeof *g->models);
+    for (uint32_t i = 0; i < g->model_count; i++) {
+        mw_value v = element(list, i);
+        g->models[i] = (mw_model_declared){.name = text(g, mw_json_field(v, "name")),
+                                           .version = text(g, mw_json_field(v, "version")),
+                                           .challenger = text(g, mw_json_field(v, "challenger"))};
+    }
+}
+
 static void read_stores(mw_graph *g, mw_value list)
 {
     g->store_count = length(list);
@@ -299,6 +311,7 @@ void mw_graph_read(mw_graph *g, const mw_kinds *kinds, const char *json, size_t 
         read_declared(g, &g->sinks[i], element(list, i - 1), kinds, 1);
     read_captures(g, mw_json_field(all, "captures"), kinds, state_folder);
     read_keeps(g, mw_json_field(all, "keeps"));
+    read_models(g, mw_json_field(all, "models"));
     read_stores(g, mw_json_field(all, "stores"));
     g->rule_names = texts(g, mw_json_field(all, "rules"), "name", &g->rule_count);
     read_trials(g, mw_json_field(all, "rules"));

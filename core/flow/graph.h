@@ -69,6 +69,11 @@ typedef struct mw_chain {
     uint32_t count;
 } mw_chain;
 
+/* A model that rules score with, and, where there is one, the challenger beside it. */
+typedef struct mw_model_declared {
+    const char *name, *version, *challenger; /* versions; challenger: "" where there is none */
+} mw_model_declared;
+
 typedef struct mw_graph {
     mw_arena arena;
     const char *name;             /* of the flow */
@@ -83,8 +88,9 @@ typedef struct mw_graph {
     mw_probation probation;
     const char **channel_names;
     mw_kept_declared *keeps;
+    mw_model_declared *models;
     mw_store_declared *stores;
-    uint32_t keep_count, store_count;
+    uint32_t keep_count, store_count, model_count;
     mw_chain *chains;      /* those of the sources, then those of the channels */
     const char **warnings; /* "file:line: message" */
 } mw_graph;

@@ -343,6 +343,7 @@ void mw_flow_metrics(const mw_flow *f, mw_buffer *out)
     one(out, "moonweir_checkpoint_failures_total", "counter",
         "Checkpoints that could not be written.", (double)mw_counted(&f->checkpoint_failures));
     if (f->version->graph.keep_count) state(f, out);
+    if (f->version->graph.model_count) mw_models_metrics(f, out);
     versions(f, out);
     double lua = 0;
     for (unsigned i = 0; f->shard && i < f->shards; i++)

@@ -77,7 +77,8 @@ static void open_view(mw_rules *r)
     r->time_paths = calloc(g->source_count + 1, sizeof *r->time_paths);
     r->counters = calloc(g->rule_count + 1, sizeof *r->counters);
     r->kept = calloc(g->keep_count + 1, sizeof *r->kept);
-    mw_assert(r->kept != NULL);
+    r->models = calloc(g->model_count + 1, sizeof *r->models);
+    mw_assert(r->kept && r->models);
     r->list_counts = calloc(g->sink_count, sizeof *r->list_counts);
     r->lists = calloc(g->sink_count, sizeof *r->lists);
     mw_assert(r->time_paths != NULL);
@@ -135,6 +136,7 @@ void mw_rules_close(mw_rules *r)
     free(r->view.counts);
     free(r->counters);
     free(r->kept);
+    free(r->models);
     mw_paths_close(&r->paths);
     *r = (mw_rules){0};
 }
@@ -142,6 +144,7 @@ void mw_rules_close(mw_rules *r)
 void mw_rules_publish(mw_rules *r)
 {
     mw_trials_publish(r->view.trials);
+    mw_models_publish(r);
     for (uint32_t i = 0; i < r->version->graph.rule_count; i++) {
         const mw_rule_count *from = &r->view.counts[i];
         struct mw_rule_counters *to = &r->counters[i];

@@ -254,6 +254,7 @@ double mw_view_model_score(mw_view *v, uint32_t index)
     mw_scorer *s = &v->scorers[index];
     mw_model_score(s->model, s->row, s->scores, s->scratch);
     v->numbers = s->scores;
+    s->scored++;
     return s->scores[0];
 }
 
@@ -262,6 +263,34 @@ int mw_view_score(mw_view *v, uint32_t index, uint32_t row)
     if (!mw_view_model_read(v, index, row)) return 0;
     mw_view_model_score(v, index);
     return 1;
+}
+
+/* Of one score the side of a half, of several the number of the greatest. */
+static uint32_t decision_of(const mw_scorer *s)
+{
+    uint32_t best = 0, count = mw_model_scores(s->model);
+    if (count == 1) return s->scores[0] > 0.5;
+    for (uint32_t i = 1; i < count; i++)
+        if (s->scores[i] > s->scores[best]) best = i;
+    return best;
+}
+
+void mw_view_model_challenge(mw_view *v, uint32_t index, uint32_t number, int how, uint32_t row)
+{
+    mw_scorer *s = &v->scorers[index], *other = &v->scorers[number];
+    uint32_t count = mw_model_scores(s->model);
+    if (how == MW_CHALLENGE_FAILED ||
+        (how == MW_CHALLENGE_ROW && !mw_view_model_read(v, number, row))) {
+        s->failed++;
+        return;
+    }
+    mw_model_score(other->model, other->row, other->scores, other->scratch);
+    s->compared++;
+    s->disagreed += decision_of(s) != decision_of(other);
+    for (uint32_t i = 0; i < count; i++) {
+        double apart = fabs(s->scores[i] - other->scores[i]);
+        if (isfinite(apart)) s->apart += apart / count;
+    }
 }
 
 int mw_view_model_explain(mw_view *v, uint32_t index, int exact)

@@ -21,6 +21,9 @@ struct mw_scorer {
     int whole;             /* features are read off the event's text */
     double *row, *scores, *reasons;
     void *scratch;
+    /* what is told in metrics: how often it was scored; how often a challenger was, too, and how
+     * often that failed; by how much the two differed in all, and how often in what they decide */
+    double scored, compared, failed, apart, disagreed;
 };
 
 /* The models of a version's files: states that outlive the files keep theirs. */
@@ -50,6 +53,11 @@ double mw_view_model_score(mw_view *v, uint32_t index);
 /* The same in one call for a row that nothing is given to. 0 as above; else the score is in
  * v->numbers. */
 int mw_view_score(mw_view *v, uint32_t index, uint32_t row);
+/* The same for a challenger of scorer `index`, which has just scored: only counts how the two
+ * differ. `number`: the challenger's scorer. `how` 0: it could not be read, or MW_CHALLENGE_ROW (of
+ * a row, given nothing), MW_CHALLENGE_READ (its features were read and given). */
+enum { MW_CHALLENGE_FAILED, MW_CHALLENGE_ROW, MW_CHALLENGE_READ };
+void mw_view_model_challenge(mw_view *v, uint32_t index, uint32_t number, int how, uint32_t row);
 /* The margin's parts of what was read and given: of each output features + 1 numbers. 0: they
  * cannot be had, which v->out then says. */
 int mw_view_model_explain(mw_view *v, uint32_t index, int exact);

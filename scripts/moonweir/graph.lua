@@ -181,8 +181,13 @@ function M.plain(d, chains)
       memory = k.memory,
     }
   end
+  local models = {}
+  for i, m in ipairs(d.models) do
+    models[i] = { name = m.name, version = m.version, challenger = m.challenger }
+  end
   return {
     flow = d.flow,
+    models = list(models),
     keeps = list(keeps),
     stores = list(d.stores),
     dead = d.dead,

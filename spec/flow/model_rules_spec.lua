@@ -132,6 +132,50 @@ describe("mw.model", function()
     end
   end)
 
+  it("has a challenger that scores, too, and decides nothing", function()
+    local folder = model(model(s.folder(), "lgb-binary.txt", "m.txt"), "lgb-goss.txt", "new.txt")
+    model(folder, "xgb-multi-softprob.json", "three.json")
+    local rules = [[
+      local mw = require "moonweir"
+      local input = mw.source.http("input", { listen = "127.0.0.1:0", path = "/" })
+      local m = mw.model("m", { file = "m.txt", challenger = "new.txt" })
+      mw.rule("r", { from = input }, function(e)
+        local score
+        if e.extra then score = m:score(e, { Column_0 = e.extra }) else score = m:score(e) end
+        return mw.reply(e, { score = score })
+      end)
+    ]]
+    local p = s.router(folder, rules, { "--shards", "1", "--admin", "127.0.0.1:0" })
+    local host, port = p:address "input"
+    local ahost, aport = p:address "admin"
+    local apart, disagreed = 0, 0
+    for n = 1, 40 do
+      local x = (n * 7 % 20 - 10) / 4
+      local row = ("[%g,%g,1,%g,0,1]"):format(x, n % 3 - 1, n % 5 - 2)
+      local event = ('{"Column_1":%g,"Column_2":1,"Column_3":%g,"Column_4":0,"Column_5":1,%s:%g}'):format(n % 3 - 1, n % 5 - 2, n % 2 == 0 and '"extra"' or '"Column_0"', x)
+      local one, two = alone(folder, "m.txt", row), alone(folder, "new.txt", row)
+      local _, body = s.post(host, port, "/", event)
+      assert.equal(one, s.json.decode(body).score)
+      apart = apart + math.abs(one - two)
+      if (one > 0.5) ~= (two > 0.5) then disagreed = disagreed + 1 end
+    end
+    assert.is_true(disagreed > 0 and apart > 1)
+    s.eventually(function()
+      local _, text = s.post(ahost, aport, "/metrics")
+      local function metric(name) return tonumber(text:match("\nmoonweir_model_" .. name .. '{model="m"} ([%d%.e+-]+)')) end
+      return metric "scores_total" == 40
+        and metric "compared_total" == 40
+        and metric "disagreements_total" == disagreed
+        and math.abs(metric "difference_total" - apart) < 1e-6
+        and text:match 'moonweir_model_info{model="m",version="%x+",challenger="%x+"} 1'
+    end)
+    p:kill()
+    assert.equal(0, p:wait(10))
+    local code, _, err = s.moonweir("check", folder, (rules:gsub("new.txt", "three.json")))
+    assert.equal(2, code)
+    assert.matches("the challenger of model 'm' has another number of outputs", err)
+  end)
+
   it("is replaced when its file is, unless the rows that ship with it say otherwise", function()
     local folder = s.folder()
     model(folder, "lgb-regression.txt", "m.txt")
