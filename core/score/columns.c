@@ -174,8 +174,8 @@ void mw_columns_run(const mw_columns *c, const double *row, double *to)
 {
     for (uint32_t i = 0; i < c->count; i++) {
         double x = row[c->columns[i].feature];
-        const op *o = c->ops + c->columns[i].first;
-        for (uint32_t n = 0; n < c->columns[i].count; n++) x = run(&o[n], x);
+        uint32_t first = c->columns[i].first;
+        for (uint32_t n = 0; n < c->columns[i].count; n++) x = run(&c->ops[first + n], x);
         to[i] = x;
     }
 }

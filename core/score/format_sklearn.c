@@ -79,9 +79,9 @@ static mw_status read_output(mw_model *m, mw_value root, mw_error *error)
 
 /* ---- trees ---- */
 
-enum { LEFT, RIGHT, FEATURE, THRESHOLD, MISSING, COVER, VALUE, LISTS };
+enum { LEFT, RIGHT, FEATURE, THRESHOLD, MISSING, COVER, VALUE, STRICT, LISTS };
 static const char *const list_names[LISTS] = {"left",         "right", "feature", "threshold",
-                                              "missing_left", "cover", "value"};
+                                              "missing_left", "cover", "value",   "strict"};
 
 static mw_status read_tree(mw_model *m, mw_value v, uint32_t width, double weight, mw_error *error)
 {
@@ -94,13 +94,16 @@ static mw_status read_tree(mw_model *m, mw_value v, uint32_t width, double weigh
     for (int i = 0; i < VALUE; i++)
         if (count[i] != n) status = MW_INVALID;
     if (!n || n > UINT32_MAX / 2 || count[VALUE] != n * width) status = MW_INVALID;
+    if (at[STRICT] && count[STRICT] != n) status = MW_INVALID;
     if (status != MW_OK) mw_fail(error, status, "a tree's lists differ in length");
     mw_node *nodes = mw_model_zeros(n, sizeof *nodes);
     for (uint32_t i = 0; status == MW_OK && i < n; i++) {
         int leaf = at[LEFT][i] < 0;
         nodes[i] = (mw_node){.threshold = at[THRESHOLD][i],
                              .cover = at[COVER][i],
-                             .test = leaf ? MW_TEST_LEAF : MW_TEST_AT_MOST,
+                             .test = leaf                          ? MW_TEST_LEAF
+                                     : at[STRICT] && at[STRICT][i] ? MW_TEST_BELOW
+                                                                   : MW_TEST_AT_MOST,
                              .left = leaf ? i * width : whole(at[LEFT][i]),
                              .right = leaf ? i : whole(at[RIGHT][i]),
                              .feature = leaf ? 0 : whole(at[FEATURE][i]),

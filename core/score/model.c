@@ -26,6 +26,12 @@ static int looks_like_sklearn(const char *bytes, size_t len)
     return len > sizeof mark && memcmp(bytes, mark, sizeof mark - 1) == 0;
 }
 
+/* ModelProto begins with ir_version, a small varint. */
+static int looks_like_onnx(const char *bytes, size_t len)
+{
+    return len > 2 && bytes[0] == 8 && bytes[1] > 0 && bytes[1] < 64;
+}
+
 static int looks_like_lightgbm(const char *bytes, size_t len)
 {
     return len > 4 && memcmp(bytes, "tree", 4) == 0;
@@ -35,11 +41,12 @@ static const format formats[] = {
     {"scikit-learn", looks_like_sklearn, mw_model_read_sklearn},
     {"xgboost", looks_like_xgboost, mw_model_read_xgboost},
     {"lightgbm", looks_like_lightgbm, mw_model_read_lightgbm},
+    {"onnx", looks_like_onnx, mw_model_read_onnx},
 };
 
 const char *mw_model_kinds(void)
 {
-    return "xgboost|lightgbm|scikit-learn";
+    return "xgboost|lightgbm|scikit-learn|onnx";
 }
 
 void *mw_model_zeros(size_t count, size_t size)

@@ -1,0 +1,78 @@
+"""Writes ONNX models of trees and linear models, rows, and what ONNX Runtime says of them: the files of trainers.py, of scores alone
+(of two classes the second's probability).
+
+    onnx_models.py FOLDER
+"""
+import json
+import sys
+import warnings
+
+import lightgbm as lgb
+import numpy as np
+import onnxmltools
+import onnxruntime as ort
+import xgboost as xgb
+from onnxmltools.convert.common.data_types import FloatTensorType as OtherFloats
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.ensemble import (ExtraTreesClassifier, GradientBoostingClassifier, GradientBoostingRegressor, RandomForestClassifier,
+                              RandomForestRegressor)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+warnings.simplefilter("ignore")
+folder = sys.argv[1]
+rng = np.random.default_rng(3)
+cases = open(f"{folder}/cases.ndjson", "w")
+x = rng.normal(size=(600, 5)).astype(np.float32)
+z = x[:, 0] + 0.5 * x[:, 1] * x[:, 2] - np.abs(x[:, 3])
+halves, classes = (z > -0.5).astype(int), np.digitize(z, [-1, 0.3])
+rows = rng.normal(size=(300, 5)).astype(np.float32)
+holes = np.where(rng.random(rows.shape) < 0.2, np.nan, rows).astype(np.float32)
+
+
+def case(name, model, rows=rows):
+    with open(f"{folder}/{name}.onnx", "wb") as f:
+        f.write(model.SerializeToString())
+    session = ort.InferenceSession(f"{folder}/{name}.onnx", providers=["CPUExecutionProvider"])
+    scores = session.run([session.get_outputs()[-1].name], {session.get_inputs()[0].name: rows})[0]
+    with open(f"{folder}/{name}.rows.ndjson", "w") as f:
+        for row in rows.tolist():
+            f.write(json.dumps([None if np.isnan(v) else v for v in row]) + "\n")
+    with open(f"{folder}/{name}.score.ndjson", "w") as f:
+        for s in np.asarray(scores, dtype=float).reshape(len(rows), -1).tolist():
+            f.write(json.dumps(s[1] if len(s) == 2 else s[0] if len(s) == 1 else s) + "\n")
+    cases.write(json.dumps({"name": name, "file": f"{name}.onnx", "trainer": "onnx", "near": 1e-5, "least": 1e-6}) + "\n")
+
+
+def of_sklearn(name, model, y, rows=rows, x=x):
+    model.fit(x, y)
+    case(name, to_onnx(model, initial_types=[("x", FloatTensorType([None, 5]))], target_opset=15, options={"zipmap": False} if hasattr(model, "classes_") else None), rows)
+
+
+for y, kind in ((halves, "2"), (classes, "3")):
+    for model in (DecisionTreeClassifier(max_depth=6), RandomForestClassifier(20), ExtraTreesClassifier(20), GradientBoostingClassifier(n_estimators=20),
+                  LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression())):
+        of_sklearn(f"onnx-{type(model).__name__}-{kind}", model, y)
+for model in (DecisionTreeRegressor(max_depth=6), RandomForestRegressor(20), GradientBoostingRegressor(n_estimators=20), LinearRegression(),
+              make_pipeline(StandardScaler(), RandomForestRegressor(10))):
+    of_sklearn(f"onnx-{type(model).__name__}", model, z)
+of_sklearn("onnx-imputed", make_pipeline(SimpleImputer(), StandardScaler(), RandomForestRegressor(10)), z, holes, np.where(rng.random(x.shape) < 0.1, np.nan, x))
+
+floats = [("x", OtherFloats([None, 5]))]
+for objective, y, more in (("binary:logistic", halves, {}), ("multi:softprob", classes, {"num_class": 3}), ("reg:squarederror", z, {})):
+    b = xgb.train({"objective": objective, "max_depth": 4, **more}, xgb.DMatrix(x, label=y), 15)
+    case("onnx-xgb-" + objective.replace(":", "-"), onnxmltools.convert_xgboost(b, initial_types=floats, target_opset=15), holes)
+for objective, y, more in (("binary", halves, {}), ("multiclass", classes, {"num_class": 3}), ("regression", z, {})):
+    b = lgb.train({"objective": objective, "num_leaves": 15, "verbose": -1, **more}, lgb.Dataset(x, y), 15)
+    case(f"onnx-lgb-{objective}", onnxmltools.convert_lightgbm(b, initial_types=floats, target_opset=15, zipmap=False))
+
+# one that is not supported
+svc = SVC().fit(x, halves)
+with open(f"{folder}/none.onnx", "wb") as f:
+    f.write(to_onnx(svc, initial_types=[("x", FloatTensorType([None, 5]))], target_opset=15).SerializeToString())
+cases.close()
