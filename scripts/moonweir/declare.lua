@@ -18,6 +18,7 @@ local SOURCE_OPTIONS, SINK_OPTIONS = every.SOURCE_OPTIONS, every.SINK_OPTIONS
 local tables = require "moonweir.table"
 local model = require "moonweir.model"
 local detector = require "moonweir.detector"
+local audit = require "moonweir.audit"
 local sequence = require "moonweir.sequence"
 local join = require "moonweir.join"
 local C, ffi, R = core.C, core.ffi, core.view()
@@ -44,6 +45,7 @@ function M.new(kinds, env, host)
     keeps = {},
     stores = {},
     models = {},
+    audits = {},
     dead = nil,
   }
   local names =
@@ -202,7 +204,7 @@ function M.new(kinds, env, host)
       __metatable = sort,
       __tostring = function() return sort .. " '" .. name .. "'" end,
     })
-    d.handles[handle] = { sort = sort, index = index, name = name }
+    d.handles[handle] = { sort = sort, index = index, name = name, methods = methods }
     return handle
   end
 
@@ -447,6 +449,7 @@ function M.new(kinds, env, host)
   tables.open(mw, kit, host)
   model.open(mw, d, kit, host)
   detector.open(mw, kit, host)
+  audit.open(mw, d, kit)
   sequence.open(mw, kit)
   join.open(mw, kit)
 
@@ -510,6 +513,7 @@ function M.new(kinds, env, host)
     "table",
     "model",
     "detector",
+    "audit",
     "sequence",
     "join",
     "count",

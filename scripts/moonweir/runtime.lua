@@ -8,6 +8,7 @@ local graph = require "moonweir.graph"
 local driver = require "moonweir.driver"
 local budget = require "moonweir.budget"
 local trial = require "moonweir.trial"
+local audit = require "moonweir.audit"
 local park = require "moonweir.park"
 local C, R = core.C, core.view()
 
@@ -94,6 +95,7 @@ local function declare_all()
   graph.add_buffers(d)
   graph.add_clock(d)
   trial.resolve(d)
+  audit.resolve(d)
   for _, rule in ipairs(d.rules) do
     budget.limits[rule.number] = rule.timeout
   end
