@@ -62,11 +62,12 @@ static mw_status take(series *s, const mw_event *e)
     mw_value whole = mw_json_value(e->text, e->len);
     mw_value value = mw_json_field(whole, s->value);
     double number = number_of(&value), time_s = NAN;
-    if (isnan(number) && value.kind != MW_NULL && value.len)
+    if (!mw_detector_wants_value(s->detector)) number = 0;
+    else if (isnan(number) && value.kind != MW_NULL && value.len)
         return mw_fail(&s->error, MW_INVALID, "stdin: point %llu: '%s' is no number (%.*s)",
                        (unsigned long long)s->point, s->value,
                        (int)(value.len < 60 ? value.len : 60), value.text);
-    if (value.kind == MW_ABSENT)
+    else if (value.kind == MW_ABSENT)
         return mw_fail(&s->error, MW_INVALID, "stdin: point %llu has no '%s'",
                        (unsigned long long)s->point, s->value);
     if (s->time) {

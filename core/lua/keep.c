@@ -343,12 +343,13 @@ int mw_view_detect(mw_view *v, uint32_t index, const mw_detector *d, uint32_t ro
     if (fault) return fault;
     const mw_value *value = values[u->parts];
     v->key.number = 0;
-    if (value->kind == MW_ABSENT || value->kind == MW_NULL) return 0;
-    if (value->kind != MW_NUMBER) return MW_KEEP_NOT_NUMBER;
+    int wanted = mw_detector_wants_value(d);
+    if (wanted && (value->kind == MW_ABSENT || value->kind == MW_NULL)) return 0;
+    if (wanted && value->kind != MW_NUMBER) return MW_KEEP_NOT_NUMBER;
     mw_entries *cells = u->keeper->cells;
     mw_entry *e = mw_entries_at(cells, mw_entries_change(cells, &key, 0));
-    v->key.number =
-        mw_detector_point(d, mw_entry_payload(e), value->number, (double)now_of(v) / 1e9);
+    v->key.number = mw_detector_point(d, mw_entry_payload(e), wanted ? value->number : 0,
+                                      (double)now_of(v) / 1e9);
     return 0;
 }
 

@@ -7,13 +7,15 @@
 static const mw_detector_kind *const kinds[] = {
     &mw_detector_auto,         &mw_detector_ewma, &mw_detector_robust_z, &mw_detector_holt_winters,
     &mw_detector_page_hinkley, &mw_detector_spot, &mw_detector_discord,  &mw_detector_spectral,
+    &mw_detector_half_space,   &mw_detector_rate,
 };
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 const char *mw_detector_kinds(void)
 {
-    return "auto|ewma|robust-z|holt-winters|page-hinkley|spot|discord|spectral-residual";
+    return "auto|ewma|robust-z|holt-winters|page-hinkley|spot|discord|spectral-residual|half-space-"
+           "trees|rate";
 }
 
 static const mw_detector_kind *kind_of(const char *name)
@@ -90,6 +92,11 @@ mw_status mw_detector_new(mw_detector **detector, const char *kind, mw_config *c
 void mw_detector_free(mw_detector *d)
 {
     free(d);
+}
+
+int mw_detector_wants_value(const mw_detector *d)
+{
+    return !d->kind->by_time;
 }
 
 size_t mw_detector_bytes(const mw_detector *d)

@@ -27,6 +27,8 @@ void mw_detector_free(mw_detector *d);
 /* Of a state, which is aligned to 8; zeros are one that has learned nothing. Any other bytes are
  * one, too, whatever it then says. */
 size_t mw_detector_bytes(const mw_detector *d);
+/* 0: its points are times alone. */
+int mw_detector_wants_value(const mw_detector *d);
 /* `time_s`: seconds since 1970; NaN: unknown. */
 double mw_detector_point(const mw_detector *d, void *state, double value, double time_s);
 

@@ -27,11 +27,12 @@ typedef struct mw_detector_kind {
     const mw_detector_range *ranges; /* ends with a NULL name */
     size_t (*bytes)(const mw_detector *d);
     double (*point)(const mw_detector *d, void *state, double value, double time_s);
+    int by_time; /* values count for nothing, and may be missing */
 } mw_detector_kind;
 
 extern const mw_detector_kind mw_detector_auto, mw_detector_ewma, mw_detector_robust_z,
     mw_detector_holt_winters, mw_detector_page_hinkley, mw_detector_spot, mw_detector_discord,
-    mw_detector_spectral;
+    mw_detector_spectral, mw_detector_half_space, mw_detector_rate;
 
 /* How likely a smaller deviation is, of one that is so many standard deviations and Gaussian. */
 static inline double mw_likely_within(double z)

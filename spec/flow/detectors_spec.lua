@@ -159,6 +159,21 @@ describe("moonweir detect", function()
     end
   end)
 
+  it("judges the time between points, whatever their values", function()
+    local lines, at = { "at" }, 1700000000
+    for n = 1, 300 do
+      at = at + 10 + n % 3 - (n == 250 and 9.5 or 0) + (n == 200 and 300 or 0)
+      lines[n + 1] = ("%.1f"):format(at)
+    end
+    local got, code, err = detect(table.concat(lines, "\n") .. "\n", "--kind", "rate", "--time", "at")
+    assert.equal(0, code, err)
+    assert.equal(300, #got)
+    assert.is_true(got[200] > 0.999 and got[250] > 0.9)
+    for n = 1, 190 do
+      assert.is_true(got[n] < 0.98, n)
+    end
+  end)
+
   it("judges by mean and deviation, median, season, and change, as their papers say", function()
     local function gaussian(z) -- the reference: by numeric integration of the density
       local sum, steps = 0, 2000

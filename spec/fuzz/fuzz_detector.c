@@ -7,8 +7,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const kinds[] = {"auto",         "ewma", "robust-z", "holt-winters",
-                                    "page-hinkley", "spot", "discord",  "spectral-residual"};
+static const char *const kinds[] = {
+    "auto", "ewma",    "robust-z",          "holt-winters",     "page-hinkley",
+    "spot", "discord", "spectral-residual", "half-space-trees", "rate"};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -18,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     double point[2];
     if (size < 1) return 0;
     mw_config *config = mw_config_new(options, sizeof options - 1);
-    if (mw_detector_new(&d, kinds[data[0] % 8], config, &error) != MW_OK) abort();
+    if (mw_detector_new(&d, kinds[data[0] % 10], config, &error) != MW_OK) abort();
     mw_config_free(config);
     size_t bytes = mw_detector_bytes(d), given = size - 1 < bytes ? size - 1 : bytes;
     void *state = calloc(1, bytes);

@@ -115,6 +115,71 @@ def spectral(series, threshold=3, window=64, smooth=3, ahead=5, look=21):
     return out
 
 
+def half_space(series, window=250, shingle=3, trees=20, depth=7):
+    """Tan et al., IJCAI 2011, algorithms 1 to 3, each node an object; random numbers are SplitMix64's of tree and node."""
+    def random(n):
+        mask = 2**64 - 1
+        n = (n + 1) * 0x9e3779b97f4a7c15 & mask
+        n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9 & mask
+        n = (n ^ n >> 27) * 0x94d049bb133111eb & mask
+        return n ^ n >> 31
+
+    class Node:
+        def __init__(self, tree, number, level, low, high):
+            self.r = self.l = 0
+            self.level = level
+            if level == depth:
+                self.kids = None
+                return
+            self.q = random(tree * 1000003 + 1000 + number) % shingle
+            self.p = (low[self.q] + high[self.q]) / 2
+            below, above = list(high), list(low)
+            below[self.q] = above[self.q] = self.p
+            self.kids = (Node(tree, 2 * number + 1, level + 1, low, below), Node(tree, 2 * number + 2, level + 1, above, high))
+
+        def score(self, x):
+            if self.kids is None or self.r <= 0.1 * window:
+                return self.r * 2.0**self.level
+            return self.kids[int(x[self.q] >= self.p)].score(x)
+
+        def learn(self, x):
+            self.l += 1
+            if self.kids:
+                self.kids[int(x[self.q] >= self.p)].learn(x)
+
+        def turn(self):
+            self.r, self.l = self.l, 0
+            for kid in self.kids or ():
+                kid.turn()
+
+    forest = []
+    for t in range(trees):
+        s = [(random(t * 1000003 + q) >> 11) * 2.0**-53 for q in range(shingle)]
+        around = [2 * max(v, 1 - v) for v in s]
+        forest.append(Node(t, 0, 0, [v - a for v, a in zip(s, around)], [v + a for v, a in zip(s, around)]))
+    low, high = min(series[:window]), max(series[:window])
+    out, mean, variance, judged = [0.0] * window, 0.0, 0.0, 0
+    for n in range(window, len(series)):
+        x = [(series[n - q] - low) / (high - low) for q in range(shingle)]
+        score = sum(tree.score(x) for tree in forest)
+        for tree in forest:
+            tree.learn(x)
+        anomaly = 0.0
+        if n >= 2 * window:
+            below = mean - math.log2(1 + score)
+            if judged > 50 and below > 0:
+                anomaly = likely_within(below / math.sqrt(variance))
+            part = max(1 / (judged + 1), 0.01)
+            judged += 1
+            mean -= part * below
+            variance = (1 - part) * (variance + part * below * below)
+        if (n + 1) % window == 0:
+            for tree in forest:
+                tree.turn()
+        out.append(anomaly)
+    return out
+
+
 gaussian = rng.normal(size=2500)
 gaussian[[900, 1700]] = [7, -6]
 heavy = rng.standard_t(3, size=2500)
@@ -126,4 +191,5 @@ write("discord", wave, discord(wave, 24, 400), "discord", "length=24,history=400
 bumps = np.sin(np.arange(800) / 5) + 0.1 * rng.normal(size=800)
 bumps[[300, 600]] += 3
 write("spectral", bumps, spectral(bumps), "spectral-residual", "", 1e-9)
+write("half-space-trees", gaussian, half_space(gaussian), "half-space-trees", "", 1e-9)
 cases.close()
