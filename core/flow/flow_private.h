@@ -213,6 +213,8 @@ struct mw_kept_counters {
 /* Of a model on one shard (lua/model.h). `apart_bits`: a double. */
 struct mw_model_counters {
     mw_counter scored, compared, failed, disagreed, apart_bits;
+    const struct mw_drift *drift; /* NULL: none; of the Lua state */
+    mw_counter *drifted;          /* its counts */
 };
 
 /* The rules of a version on one shard: a Lua state, and what goes with it. It is made by the thread
@@ -431,7 +433,9 @@ mw_status mw_rules_open(mw_rules *r, mw_version *v, const char *path, const char
 void mw_rules_close(mw_rules *r);
 /* The counts in the view are Lua's, which knows no atomics: other threads see copies. */
 void mw_rules_publish(mw_rules *r);
-/* Of models (model_metrics.c): what a shard publishes, and the text of it all. */
+/* Of models (model_metrics.c): room for what a shard publishes, that, and the text of it all. */
+void mw_models_open(mw_rules *r);
+void mw_models_close(mw_rules *r);
 void mw_models_publish(mw_rules *r);
 void mw_models_metrics(const mw_flow *f, mw_buffer *out);
 

@@ -3,11 +3,30 @@
 #include "flow/flow_private.h"
 #include "lua/model.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void publish(mw_counter *to, double from)
 {
     atomic_store_explicit(to, (uint64_t)from, memory_order_relaxed);
+}
+
+void mw_models_open(mw_rules *r)
+{
+    for (uint32_t i = 0; i < r->version->graph.model_count; i++) {
+        struct mw_model_counters *to = &r->models[i];
+        to->drift = 2 * i < r->view.scorer_count ? r->view.scorers[2 * i].drift : NULL;
+        if (!to->drift) continue;
+        to->drifted = calloc(to->drift->bins, sizeof *to->drifted);
+        mw_assert(to->drifted != NULL);
+    }
+}
+
+void mw_models_close(mw_rules *r)
+{
+    for (uint32_t i = 0; r->models && i < r->version->graph.model_count; i++)
+        free(r->models[i].drifted);
+    free(r->models);
 }
 
 /* A model's scorer is the first of two, its challenger's the second. */
@@ -22,6 +41,8 @@ void mw_models_publish(mw_rules *r)
         publish(&to->scored, s->scored), publish(&to->compared, s->compared);
         publish(&to->failed, s->failed), publish(&to->disagreed, s->disagreed);
         atomic_store_explicit(&to->apart_bits, bits, memory_order_relaxed);
+        for (uint32_t b = 0; to->drift && b < to->drift->bins; b++)
+            atomic_store_explicit(&to->drifted[b], s->drifted[b], memory_order_relaxed);
     }
 }
 
@@ -64,6 +85,26 @@ static void all(const mw_flow *f, mw_buffer *out, const char *name, const char *
     }
 }
 
+/* Of all shards together. */
+static void drift_of(const mw_flow *f, mw_buffer *out, const char *metric, uint32_t model)
+{
+    const mw_version *v = f->version;
+    const mw_drift *d = v->rules[0].models ? v->rules[0].models[model].drift : NULL;
+    if (!d) return;
+    uint64_t *counts = calloc(d->bins, sizeof *counts);
+    mw_assert(counts != NULL);
+    for (unsigned s = 0; s < v->shards; s++)
+        for (uint32_t b = 0; v->rules[s].models && v->rules[s].models[model].drifted && b < d->bins;
+             b++)
+            counts[b] += mw_counted(&v->rules[s].models[model].drifted[b]);
+    for (uint32_t i = 0; i < d->count; i++)
+        mw_buffer_format(out, "%s{model=\"%s\",of=\"%s\"} %.17g\n", metric,
+                         v->graph.models[model].name,
+                         d->histograms[i].feature < 0 ? "score" : d->histograms[i].name,
+                         mw_drift_index(&d->histograms[i], counts));
+    free(counts);
+}
+
 void mw_models_metrics(const mw_flow *f, mw_buffer *out)
 {
     const mw_graph *g = &f->version->graph;
@@ -82,4 +123,10 @@ void mw_models_metrics(const mw_flow *f, mw_buffer *out)
         apart);
     all(f, out, "moonweir_model_disagreements_total",
         "Scores on another side of a half (of several outputs: with another greatest).", disagreed);
+    static const char drift[] = "moonweir_model_drift";
+    mw_buffer_format(out,
+                     "# HELP %s Population stability index, beside the training's histogram.\n"
+                     "# TYPE %s gauge\n",
+                     drift, drift);
+    for (uint32_t i = 0; i < g->model_count; i++) drift_of(f, out, drift, i);
 }

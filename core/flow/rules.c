@@ -104,6 +104,7 @@ mw_status mw_rules_open(mw_rules *r, mw_version *v, const char *path, const char
     mw_status status = mw_lua_load(r->lua, path, kinds, v->files, &graph, &len, error);
     if (status == MW_OK) status = mw_lua_build(r->lua, error);
     if (status != MW_OK) return status;
+    mw_models_open(r);
     open_stages(r);
     open_trials(r);
     return MW_OK;
@@ -136,7 +137,7 @@ void mw_rules_close(mw_rules *r)
     free(r->view.counts);
     free(r->counters);
     free(r->kept);
-    free(r->models);
+    mw_models_close(r);
     mw_paths_close(&r->paths);
     *r = (mw_rules){0};
 }

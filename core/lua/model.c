@@ -20,6 +20,7 @@ typedef struct held {
     char kind[16];
     uint32_t first, count, holders;
     mw_model *model;
+    mw_drift *drift; /* or NULL */
 } held;
 
 struct mw_models {
@@ -61,47 +62,59 @@ static mw_models *models_of(mw_files *files)
     return m;
 }
 
-static mw_status load(const mw_file *file, const mw_file *golden, const mw_model_options *o,
-                      mw_model **m, mw_error *error)
-{
-    if (!file->text) return mw_fail(error, MW_IO, "%s: %s", file->path, file->why);
-    mw_status status = mw_model_read(m, file->text, file->len, file->path, o, error);
-    if (status != MW_OK || !golden->text) return status;
-    status = mw_golden_check(*m, golden->text, golden->len, golden->path, error);
-    if (status != MW_OK) mw_model_free(*m);
-    return status;
-}
-
-static const mw_file *golden_of(mw_files *files, const char *path)
+/* What ships beside a model: NAME.golden.ndjson, NAME.drift.json. */
+static const mw_file *beside(mw_files *files, const char *path, const char *end)
 {
     mw_buffer name = {0};
     const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
     size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
     mw_buffer_append(&name, path, stem);
-    mw_buffer_append(&name, ".golden.ndjson", sizeof ".golden.ndjson");
+    mw_buffer_append(&name, end, strlen(end) + 1);
     const mw_file *file = mw_files_get(files, name.bytes);
     mw_buffer_close(&name);
     return file;
+}
+
+static mw_status load(held *h, const mw_file *golden, const mw_file *drift,
+                      const mw_model_options *o, mw_error *error)
+{
+    const mw_file *file = h->file;
+    if (!file->text) return mw_fail(error, MW_IO, "%s: %s", file->path, file->why);
+    mw_status status = mw_model_read(&h->model, file->text, file->len, file->path, o, error);
+    if (status == MW_OK && golden->text)
+        status = mw_golden_check(h->model, golden->text, golden->len, golden->path, error);
+    if (status == MW_OK && drift->text)
+        status = mw_drift_read(&h->drift, h->model, drift->text, drift->len, drift->path, error);
+    return status;
+}
+
+static void held_free(held *h)
+{
+    mw_model_free(h->model), mw_drift_free(h->drift);
+    free(h);
 }
 
 /* One thread at a time loads, so that the others find what it loaded. */
 static held *hold(mw_models *models, mw_files *files, const char *path, const mw_model_options *o,
                   mw_error *error)
 {
-    const mw_file *file = mw_files_get(files, path), *golden = golden_of(files, path);
+    const mw_file *file = mw_files_get(files, path);
+    const mw_file *golden = beside(files, path, ".golden.ndjson");
+    const mw_file *drift = beside(files, path, ".drift.json");
     const char *kind = o->kind ? o->kind : "";
     pthread_mutex_lock(&models->lock);
     held *h = models->list;
     while (h && !(h->file == file && h->first == o->first && h->count == o->count &&
                   strcmp(h->kind, kind) == 0))
         h = h->next;
-    mw_model *m;
-    if (!h && load(file, golden, o, &m, error) == MW_OK) {
+    if (!h) {
         h = calloc(1, sizeof *h);
         mw_assert(h != NULL);
-        *h = (held){models->list, file, "", o->first, o->count, 0, m};
+        *h = (held){.file = file, .first = o->first, .count = o->count};
         snprintf(h->kind, sizeof h->kind, "%s", kind);
-        models->list = h;
+        if (load(h, golden, drift, o, error) == MW_OK) h->next = models->list, models->list = h;
+        else
+            held_free(h), h = NULL;
     }
     if (h) h->holders++;
     pthread_mutex_unlock(&models->lock);
@@ -117,8 +130,7 @@ static int release(lua_State *L)
         held **at = &own->models->list;
         while (*at != own->of) at = &(*at)->next;
         *at = own->of->next;
-        mw_model_free(own->of->model);
-        free(own->of);
+        held_free(own->of);
     }
     pthread_mutex_unlock(&own->models->lock);
     mw_models_release(own->models);
@@ -142,7 +154,10 @@ static int model(lua_State *L)
     own->of = hold(own->models, files, luaL_checkstring(L, 1), &o, &error);
     if (own->of) {
         lua_pushlightuserdata(L, own->of->model);
-        return 2;
+        if (own->of->drift) lua_pushlightuserdata(L, own->of->drift);
+        else
+            lua_pushnil(L);
+        return 3;
     }
     lua_pushnil(L);
     lua_pushstring(L, error.message);
@@ -161,6 +176,7 @@ void mw_model_open(lua_State *L, mw_files *files)
 static void forget(mw_scorer *s)
 {
     free(s->paths), free(s->row), free(s->scores), free(s->reasons), free(s->scratch);
+    free(s->drifted);
     *s = (mw_scorer){0};
 }
 
@@ -195,6 +211,13 @@ void mw_view_model(mw_view *v, uint32_t index, const mw_model *m, int whole)
     s->scores = zeros(mw_model_scores(m) + mw_model_margins(m), sizeof *s->scores);
     mw_assert(posix_memalign(&s->scratch, 64, mw_model_scratch(m)) == 0);
     for (uint32_t i = 0; i < features; i++) s->paths[i] = MW_PATH_NONE;
+}
+
+void mw_view_model_drift(mw_view *v, uint32_t index, const mw_drift *drift)
+{
+    mw_scorer *s = &v->scorers[index];
+    s->drift = drift;
+    s->drifted = zeros(drift->bins, sizeof *s->drifted);
 }
 
 void mw_view_model_path(mw_view *v, uint32_t index, uint32_t feature, int32_t path)
@@ -255,6 +278,7 @@ double mw_view_model_score(mw_view *v, uint32_t index)
     mw_model_score(s->model, s->row, s->scores, s->scratch);
     v->numbers = s->scores;
     s->scored++;
+    if (s->drift) mw_drift_count(s->drift, s->row, s->scores, s->drifted);
     return s->scores[0];
 }
 

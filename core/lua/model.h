@@ -8,6 +8,7 @@
 
 #include "lua/files.h"
 #include "lua/view.h"
+#include "score/drift.h"
 #include "score/model.h"
 
 #include <lua.h>
@@ -24,6 +25,8 @@ struct mw_scorer {
     /* what is told in metrics: how often it was scored; how often a challenger was, too, and how
      * often that failed; by how much the two differed in all, and how often in what they decide */
     double scored, compared, failed, apart, disagreed;
+    const mw_drift *drift; /* NULL: there is none; borrowed as the model is */
+    uint64_t *drifted;     /* its counts */
 };
 
 /* The models of a version's files: states that outlive the files keep theirs. */
@@ -31,12 +34,15 @@ typedef struct mw_models mw_models;
 void mw_models_release(mw_models *m);
 
 /* Adds `model(path, kind, first, count)` to the table on top of the stack: a userdata that holds
- * the model of that file (and, behind it, its address), or nil and why there is none. Rows beside
- * the file (NAME.golden.ndjson), if there are, have been scored as they say. */
+ * the model of that file (and, behind it, its address and that of its drift), or nil and why
+ * there is none. Rows beside the file (NAME.golden.ndjson), if there are, have been scored as they
+ * say; so are histograms (NAME.drift.json) read. */
 void mw_model_open(lua_State *L, mw_files *files);
 
 /* Ties scorer `index` to a model, its features to no paths. */
 void mw_view_model(mw_view *v, uint32_t index, const mw_model *model, int whole);
+/* Counts what it sees and says, from now on. */
+void mw_view_model_drift(mw_view *v, uint32_t index, const mw_drift *drift);
 void mw_view_model_path(mw_view *v, uint32_t index, uint32_t feature, int32_t path);
 void mw_view_models_close(mw_view *v);
 

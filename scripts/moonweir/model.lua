@@ -18,6 +18,8 @@ uint32_t mw_model_scores(const mw_model *m);
 uint32_t mw_model_margins(const mw_model *m);
 uint64_t mw_model_version(const mw_model *m);
 void mw_view_model(mw_view *v, uint32_t index, const mw_model *model, int whole);
+typedef struct mw_drift mw_drift;
+void mw_view_model_drift(mw_view *v, uint32_t index, const mw_drift *drift);
 void mw_view_model_path(mw_view *v, uint32_t index, uint32_t feature, int32_t path);
 int mw_view_model_read(mw_view *v, uint32_t index, uint32_t row);
 void mw_view_model_blank(mw_view *v, uint32_t index);
@@ -187,9 +189,10 @@ local function version_of(model) return (bit.tohex(C.mw_model_version(model))) e
 --- Adds `mw.model`. `host.model` is C's.
 function M.open(mw, d, kit, host)
   local function load(what, ...)
-    local held, address = host.model(...)
+    local held, address, drift = host.model(...)
     if not held then error(what .. ": " .. tostring(address), 3) end
-    return ffi.cast("const mw_model *", address), held
+    drift = drift and ffi.cast("const mw_drift *", drift)
+    return ffi.cast("const mw_model *", address), held, drift
   end
 
   function mw.model(name, given)
@@ -200,7 +203,7 @@ function M.open(mw, d, kit, host)
     local own = { file = given.file, kind = given.kind, challenger = given.challenger }
     local resolved = options.check(what, own, OPTIONS, 2)
     local first, count = iterations_of(what, given.iterations, 2)
-    local model, held = load(what, resolved.file, resolved.kind, first, count)
+    local model, held, drift = load(what, resolved.file, resolved.kind, first, count)
     -- each model has two scorers: its own, and its challenger's
     local index, other = 2 * #d.models, nil
     local reader = reader_of(what, model, index, given.features, false, 2)
@@ -220,6 +223,7 @@ function M.open(mw, d, kit, host)
 
     function declared.bind()
       reader.bind()
+      if drift then C.mw_view_model_drift(R, index, drift) end
       if other then other.bind() end
     end
 

@@ -176,6 +176,56 @@ describe("mw.model", function()
     assert.matches("the challenger of model 'm' has another number of outputs", err)
   end)
 
+  it("tells how far its features and scores have moved from the training's histograms", function()
+    local folder = model(s.folder(), "lgb-binary.txt", "m.txt")
+    local function histogram(text) s.write(folder .. "/m.drift.json", text) end
+    local rules = [[
+      local mw = require "moonweir"
+      local input = mw.source.http("input", { listen = "127.0.0.1:0", path = "/" })
+      local m = mw.model("m", { file = "m.txt" })
+      mw.rule("r", { from = input, by = "n" }, function(e) return mw.reply(e, { score = m:score(e) }) end)
+    ]]
+    for text, want in pairs {
+      ['{"score":{"edges":[1,0],"shares":[1,1,1]}}'] = "m.drift.json: the histogram 'score' wants 'edges' that rise",
+      ['{"features":{"none":{"edges":[0],"shares":[1,1]}}}'] = "m.drift.json: the model has no feature 'none'",
+      ["{}"] = "m.drift.json: there is no histogram in it",
+    } do
+      histogram(text)
+      local code, _, err = s.moonweir("check", folder, rules)
+      assert.equal(2, code)
+      assert.matches(want, err)
+    end
+    histogram '{"score":{"edges":[0.5],"shares":[60,40]},"features":{"Column_0":{"edges":[-1,0,1],"shares":[0.2,0.3,0.3,0.2]}}}'
+    local p = s.router(folder, rules, { "--shards", "2", "--admin", "127.0.0.1:0" })
+    local host, port = p:address "input"
+    local ahost, aport = p:address "admin"
+    local scores, column = { 0, 0 }, { 0, 0, 0, 0 }
+    for n = 1, 50 do
+      local x = (n * 13 % 40 - 10) / 10
+      local _, body = s.post(host, port, "/", ('{"n":%d,"Column_0":%g,"Column_1":0,"Column_2":1,"Column_3":0}'):format(n, x))
+      local bin = s.json.decode(body).score > 0.5 and 2 or 1
+      scores[bin] = scores[bin] + 1
+      bin = x <= -1 and 1 or x <= 0 and 2 or x <= 1 and 3 or 4
+      column[bin] = column[bin] + 1
+    end
+    local function index(counts, shares)
+      local sum = 0
+      for i, share in ipairs(shares) do
+        local live = math.max(counts[i], 0.5) / 50
+        sum = sum + (live - share) * math.log(live / share)
+      end
+      return sum
+    end
+    s.eventually(function()
+      local _, text = s.post(ahost, aport, "/metrics")
+      local function drift(of) return tonumber(text:match('moonweir_model_drift{model="m",of="' .. of .. '"} ([%d%.e+-]+)') or -1) end
+      return math.abs(drift "score" - index(scores, { 0.6, 0.4 })) < 1e-9
+        and math.abs(drift "Column_0" - index(column, { 0.2, 0.3, 0.3, 0.2 })) < 1e-9
+    end)
+    p:kill()
+    assert.equal(0, p:wait(10))
+  end)
+
   it("is replaced when its file is, unless the rows that ship with it say otherwise", function()
     local folder = s.folder()
     model(folder, "lgb-regression.txt", "m.txt")
