@@ -134,9 +134,10 @@ static void read_models(mw_graph *g, mw_value list)
     g->models = mw_arena_get(&g->arena, (g->model_count + 1) * sizeof *g->models);
     for (uint32_t i = 0; i < g->model_count; i++) {
         mw_value v = element(list, i);
+        const char *challenger = text(g, mw_json_field(v, "challenger"));
         g->models[i] = (mw_model_declared){.name = text(g, mw_json_field(v, "name")),
                                            .version = text(g, mw_json_field(v, "version")),
-                                           .challenger = text(g, mw_json_field(v, "challenger"))};
+                                           .challenger = challenger ? challenger : ""};
     }
 }
 
