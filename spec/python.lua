@@ -22,13 +22,13 @@ function M.ready(requirements, name)
   return python
 end
 
---- The folder that a script of spec/models has filled, once for each version of it.
-function M.made(script)
+--- The folder that a script of spec/models has filled, once for each version of it; `requirements` and `name` as above.
+function M.made(script, requirements, name)
   local path = s.root .. "/spec/models/" .. script .. ".py"
   local folder = s.root .. "/build/models/" .. script
-  local version = s.read(path) .. s.read(wanted) .. s.read(s.root .. "/scripts/python/moonweir_export.py")
+  local version = s.read(path) .. s.read(requirements or wanted) .. s.read(s.root .. "/scripts/python/moonweir_export.py")
   if s.read(folder .. "/made") == version then return folder end
-  local python = M.ready()
+  local python = M.ready(requirements, name)
   must({ "rm", "-rf", folder }, 10, "the folder cannot be cleared")
   must({ "mkdir", "-p", folder }, 10, "the folder cannot be made")
   must({ python, path, folder }, 300, script .. ".py")

@@ -32,6 +32,11 @@ static int looks_like_onnx(const char *bytes, size_t len)
     return len > 2 && bytes[0] == 8 && bytes[1] > 0 && bytes[1] < 64;
 }
 
+static int looks_like_pmml(const char *bytes, size_t len)
+{
+    return len > 5 && (memcmp(bytes, "<?xml", 5) == 0 || memcmp(bytes, "<PMML", 5) == 0);
+}
+
 static int looks_like_lightgbm(const char *bytes, size_t len)
 {
     return len > 4 && memcmp(bytes, "tree", 4) == 0;
@@ -42,11 +47,12 @@ static const format formats[] = {
     {"xgboost", looks_like_xgboost, mw_model_read_xgboost},
     {"lightgbm", looks_like_lightgbm, mw_model_read_lightgbm},
     {"onnx", looks_like_onnx, mw_model_read_onnx},
+    {"pmml", looks_like_pmml, mw_model_read_pmml},
 };
 
 const char *mw_model_kinds(void)
 {
-    return "xgboost|lightgbm|scikit-learn|onnx";
+    return "xgboost|lightgbm|scikit-learn|onnx|pmml";
 }
 
 void *mw_model_zeros(size_t count, size_t size)

@@ -52,6 +52,7 @@ typedef struct mw_model_file {
 mw_status mw_model_read_xgboost(mw_model *m, const mw_model_file *file, mw_error *error);
 mw_status mw_model_read_sklearn(mw_model *m, const mw_model_file *file, mw_error *error);
 mw_status mw_model_read_onnx(mw_model *m, const mw_model_file *file, mw_error *error);
+mw_status mw_model_read_pmml(mw_model *m, const mw_model_file *file, mw_error *error);
 mw_status mw_model_read_lightgbm(mw_model *m, const mw_model_file *file, mw_error *error);
 
 void *mw_model_zeros(size_t count, size_t size);

@@ -144,6 +144,46 @@ describe("an ONNX model of trees or linear ones", function()
   end)
 end)
 
+describe("a PMML model of trees or regressions", function()
+  -- JPMML does not know the scikit-learn of the other specs yet
+  local function made() return python.made("pmml_models", s.root .. "/spec/models/pmml_requirements.txt", "python-pmml") end
+
+  after_each(s.clean)
+
+  it("has its trainer's scores", function() compare_scores(made(), 16) end)
+
+  it("has categories, default children, and every comparison", function()
+    local function score(name, rows)
+      local path = s.write(s.folder() .. "/rows", rows)
+      return select(2, s.run({ s.program, "score", made() .. "/" .. name }, { stdin = path }, 10))
+    end
+    local rows = '{"v":0,"c":"red"}\n{"v":0,"c":"a \\"b\\""}\n{"v":1}\n{"v":6}\n{"v":0}\n{}\n{"v":5}\n{"v":5.5}\n'
+    assert.equal("1\n2\n4\n3\n2\n4\n4\n3\n", score("pmml-tree.pmml", rows))
+    local got = score("pmml-regression.pmml", '{"v":2,"c":"red"}\n{"v":2,"c":"blue"}\n{"v":2,"c":"x"}\n')
+    local list = {}
+    for line in got:gmatch "[^\n]+" do
+      list[#list + 1] = tonumber(line)
+    end
+    for i, want in ipairs { 1, math.exp(2), math.exp(1) } do
+      assert.is_true(math.abs(list[i] - want) < 1e-12)
+    end
+  end)
+
+  it("that has anything else is refused, and what it is is named", function()
+    local code, _, err = s.run({ s.program, "model", made() .. "/none.pmml" }, nil, 10)
+    assert.equal(2, code)
+    assert.matches("a model of the kind 'ClusteringModel' is not supported", err)
+    local odd = s.write(s.folder() .. "/odd.pmml", '<?xml version="1.0"?><!DOCTYPE PMML [<!ENTITY a "b">]><PMML/>')
+    code, _, err = s.run({ s.program, "model", odd }, nil, 10)
+    assert.equal(2, code)
+    assert.matches("line 1: it has a document type", err)
+    odd = s.write(s.folder() .. "/cut.pmml", s.read(made() .. "/pmml-tree.pmml"):sub(1, 700))
+    code, _, err = s.run({ s.program, "model", "--kind", "pmml", odd }, nil, 10)
+    assert.equal(2, code)
+    assert.matches("line %d+: ", err)
+  end)
+end)
+
 describe("a model of scikit-learn", function()
   it("has its trainer's scores, behind scalers, imputers and encoders, too", function() compare_scores(python.made "pipelines", 50) end)
 
