@@ -134,6 +134,19 @@ local function compare_scores(folder, least)
   assert.is_true(seen >= least)
 end
 
+describe("a model that an older XGBoost saved", function()
+  it("has that one's scores", function() -- spec/data/xgboost: files and predictions of 1.3, 1.7 and 2.1
+    local folder, seen = s.root .. "/spec/data/xgboost", 0
+    for path in io.popen("ls " .. folder .. "/*.score.ndjson"):lines() do
+      local name = path:match "([^/]+)%.score%.ndjson$"
+      local case = { name = name, file = name .. ".json" }
+      compare(case, "score", scores(folder, case), rows_of(path), name:match "lin$" and 1e-6 or 2 ^ -23)
+      seen = seen + 1
+    end
+    assert.is_true(seen >= 19)
+  end)
+end)
+
 describe("an ONNX model of trees or linear ones", function()
   it("has the scores of ONNX Runtime, which adds float32", function() compare_scores(python.made "onnx_models", 24) end)
 
