@@ -281,6 +281,7 @@ static const char *read_linear(mw_model *m, part p, const list *values)
         for (size_t j = at; j < at + count; j++)
             if (whole(feature.at[j]) >= m->features)
                 fault = "a linear leaf has a feature that there is not";
+        if (fault) break;
         mw_lines_add(m->lines, constant.at[i], values->at[i], feature.at + at, factor.at + at,
                      count);
         at += count;

@@ -315,7 +315,10 @@ static size_t class_count(const mw_onnx_node *n)
     mw_onnx_name *texts;
     size_t count, text_count;
     mw_onnx_ints(n, "classlabels_int64s", &numbers, &count);
-    if (!count) mw_onnx_ints(n, "classlabels_ints", &numbers, &count);
+    if (!count) {
+        free(numbers);
+        mw_onnx_ints(n, "classlabels_ints", &numbers, &count);
+    }
     mw_onnx_names(n, "classlabels_strings", &texts, &text_count);
     free(numbers), free(texts);
     return count > text_count ? count : text_count;
