@@ -54,9 +54,9 @@ static const mw_kernels plain = {rank_plain, rows_32_plain, rows_64_plain, NULL,
 
 #ifndef __x86_64__
 
-const mw_kernels *mw_kernels_best(void)
+const mw_kernels *mw_kernels_of(unsigned number)
 {
-    return &plain;
+    return number == 0 ? &plain : NULL;
 }
 
 #else
@@ -191,12 +191,21 @@ AVX512 static void row_heap_avx512(const mw_heap *h, uint32_t trees, const uint1
 static const mw_kernels avx512 = {rank_avx512,   rows_32_avx512,  rows_64_avx512,
                                   row_32_avx512, row_heap_avx512, row_64_avx512};
 
-const mw_kernels *mw_kernels_best(void)
+const mw_kernels *mw_kernels_of(unsigned number)
 {
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-        return &avx512;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") ? &avx2 : &plain;
+    int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
+    int has_avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                     __builtin_cpu_supports("avx512dq");
+    if (number == 1) return has_avx2 ? &avx2 : NULL;
+    if (number == 2) return has_avx512 ? &avx512 : NULL;
+    return number == 0 ? &plain : NULL;
 }
 
 #endif
+
+const mw_kernels *mw_kernels_best(void)
+{
+    const mw_kernels *best = NULL;
+    for (unsigned number = 3; number-- > 0 && !best;) best = mw_kernels_of(number);
+    return best;
+}

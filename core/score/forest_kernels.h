@@ -49,5 +49,8 @@ typedef struct mw_kernels {
 } mw_kernels;
 
 const mw_kernels *mw_kernels_best(void);
+/* Those of a number, so that all can be compared: 0 plain, 1 AVX2, 2 AVX-512. NULL: this processor
+ * has none such. */
+const mw_kernels *mw_kernels_of(unsigned number);
 
 #endif
