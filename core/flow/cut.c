@@ -435,8 +435,10 @@ mw_status mw_cut_finish(mw_flow *f, mw_error *error)
                 s->watermark_ns == INT64_MAX ? s->kept_watermark_ns : s->watermark_ns;
         count = position_rows(f, 1, &rows);
     }
-    mw_status status =
-        rows ? mw_snapshot_write(f->store, f->cut.snapshots, rows, count, error) : MW_OK;
+    /* sources that have no position, as HTTP, have rules that keep something all the same */
+    mw_status status = rows || !f->failed
+                           ? mw_snapshot_write(f->store, f->cut.snapshots, rows, count, error)
+                           : MW_OK;
     if (rows) free_rows(rows, count);
     free_snapshots(f);
     for (unsigned i = 0; i < f->shards; i++)

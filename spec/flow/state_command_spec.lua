@@ -307,4 +307,31 @@ describe("what is kept", function()
     p:kill()
     assert.equal(0, p:wait(10))
   end)
+
+  it("has all that a run kept, when its source has no position either", function()
+    local rules = [[
+      local st = mw.state("st")
+      mw.rule("r", { from = input, by = "k" }, function(e)
+        st:put(e.k, "n", e.n)
+        return mw.reply and input_is_http and mw.reply(e, { good = true })
+      end)
+    ]]
+    for _, shards in ipairs { "1", "2" } do
+      local folder = s.folder()
+      s.write(folder .. "/in", '{"k":"a","n":1}\n{"k":"b","n":2}\n{"k":"a","n":3}\n')
+      local flow = 'local mw = require "moonweir"\nlocal input_is_http = false\nlocal input = mw.source.stdin("input", {})\n'
+      local code, _, err = s.moonweir("run", folder, flow .. rules, { "--quiet", "--shards", shards, "--state", "state" }, { stdin = folder .. "/in" })
+      assert.equal(0, code, err)
+      assert.same({ n = 3 }, s.json.decode((select(2, state(folder, "get", "state/st", "a")))).value)
+
+      folder = s.folder()
+      flow = 'local mw = require "moonweir"\nlocal input_is_http = true\nlocal input = mw.source.http("input", { listen = "127.0.0.1:0", path = "/" })\n'
+      local p = s.router(folder, flow .. rules, { "--shards", shards, "--state", "state" })
+      local host, port = p:address "input"
+      assert.equal(200, (s.post(host, port, "/", '{"k":"a","n":7}')))
+      p:kill()
+      assert.equal(0, p:wait(10))
+      assert.same({ n = 7 }, s.json.decode((select(2, state(folder, "get", "state/st", "a")))).value)
+    end
+  end)
 end)
