@@ -20,6 +20,7 @@ typedef struct translation {
     const mw_onnx_node *model;
     column *columns;
     uint32_t count, room;
+    int normalized; /* a Normalizer makes shares of the scores */
     mw_buffer json;
     mw_error *error;
     mw_status status;
@@ -300,12 +301,21 @@ static int has_id(const trees *of, int64_t id)
     return 0;
 }
 
-static const char *output_of(translation *t, mw_onnx_name transform)
+static int is_softmax(const translation *t)
 {
-    if (mw_onnx_is(transform, "NONE")) return "same";
-    if (mw_onnx_is(transform, "LOGISTIC")) return "sigmoid";
-    if (mw_onnx_is(transform, "SOFTMAX")) return "softmax";
-    refuse(t, "it has the post_transform", transform);
+    return mw_onnx_is(mw_onnx_text(t->model, "post_transform", "NONE"), "SOFTMAX");
+}
+
+/* A Normalizer behind the model makes shares of its scores: which of two it only repeats, and of
+ * raw scores would make something else. */
+static const char *output_of(translation *t, size_t outputs)
+{
+    mw_onnx_name transform = mw_onnx_text(t->model, "post_transform", "NONE");
+    if (mw_onnx_is(transform, "SOFTMAX")) return outputs > 1 ? "softmax" : "sigmoid";
+    if (mw_onnx_is(transform, "LOGISTIC"))
+        return outputs > 1 && t->normalized ? "shares of sigmoids" : "sigmoid";
+    if (!mw_onnx_is(transform, "NONE")) refuse(t, "it has the post_transform", transform);
+    if (t->normalized) fault(t, "behind raw scores there is a Normalizer, which is not supported");
     return "same";
 }
 
@@ -328,7 +338,6 @@ static int put_trees(translation *t, int classifier)
 {
     trees of = {0};
     mw_onnx_name how = mw_onnx_text(t->model, "aggregate_function", "SUM");
-    const char *output = output_of(t, mw_onnx_text(t->model, "post_transform", "NONE"));
     size_t outputs =
         classifier ? class_count(t->model) : (size_t)mw_onnx_int(t->model, "n_targets", 1);
     int64_t only = -1, minus = -1;
@@ -340,10 +349,13 @@ static int put_trees(translation *t, int classifier)
     if (classifier && outputs <= 2) { /* the second class's score alone */
         int both = has_id(&of, 0) && has_id(&of, 1);
         only = both || !has_id(&of, 0);
-        if (both && strcmp(output, "softmax") == 0) minus = 0, output = "sigmoid";
+        if (both && is_softmax(t)) minus = 0;
+        else if (is_softmax(t) || (both && t->normalized))
+            fault(t, "it normalizes two scores that are not each other's contrary");
         if (of.base_count > 1) of.base[0] = of.base[1] - (minus == 0 ? of.base[0] : 0);
         outputs = 1;
     }
+    const char *output = output_of(t, outputs);
     uint32_t width = (uint32_t)outputs, count = 0, n = (uint32_t)of.counts[TREE];
     double *values = values_of(t, &of, width, only, minus);
     mw_buffer_text(&t->json, ",\"trees\":[");
@@ -354,7 +366,10 @@ static int put_trees(translation *t, int classifier)
     }
     mw_buffer_format(&t->json, "],\"outputs\":%u,\"width\":%u,\"float\":true,\"output\":\"%s\"",
                      width, width, output);
-    if (mw_onnx_is(how, "AVERAGE")) mw_buffer_format(&t->json, ",\"divide\":%u", count);
+    if (mw_onnx_is(how, "AVERAGE")) { /* of the trees alone: the base is beside it */
+        mw_buffer_format(&t->json, ",\"divide\":%u", count);
+        for (size_t i = 0; i < of.base_count; i++) of.base[i] *= count;
+    }
     if (of.base_count)
         put_list(&t->json, "base", of.base, width < of.base_count ? width : of.base_count);
     free(values), trees_close(&of);
@@ -367,7 +382,6 @@ static int put_linear(translation *t, int classifier)
 {
     double *weights, *bias;
     size_t weight_count, bias_count;
-    const char *output = output_of(t, mw_onnx_text(t->model, "post_transform", "NONE"));
     mw_onnx_floats(t->model, "coefficients", &weights, &weight_count);
     mw_onnx_floats(t->model, "intercepts", &bias, &bias_count);
     size_t columns = t->count, outputs = columns ? weight_count / columns : 0, from = 0;
@@ -375,14 +389,15 @@ static int put_linear(translation *t, int classifier)
                (!bias_count || bias_count == outputs);
     if (!good) fault(t, "it has another number of coefficients than of columns and outputs");
     if (good && classifier && outputs == 2) { /* the second class's score alone */
-        for (size_t j = 0; j < columns && strcmp(output, "softmax") == 0; j++)
-            weights[columns + j] -= weights[j];
-        if (strcmp(output, "softmax") == 0 && bias_count) bias[1] -= bias[0];
-        if (strcmp(output, "softmax") == 0) output = "sigmoid";
+        for (size_t j = 0; j < columns; j++) {
+            if (t->normalized && !is_softmax(t) && weights[j] != -weights[columns + j])
+                good = fault(t, "it normalizes two scores that are not each other's contrary");
+            if (is_softmax(t)) weights[columns + j] -= weights[j];
+        }
+        if (is_softmax(t) && bias_count) bias[1] -= bias[0];
         from = 1;
-    } else if (classifier && strcmp(output, "sigmoid") == 0 && outputs > 2) {
-        output = "shares of sigmoids";
     }
+    const char *output = output_of(t, outputs - from);
     mw_buffer_text(&t->json, ",\"layers\":[{\"activation\":\"identity\",\"weights\":[");
     for (size_t k = from; good && k < outputs; k++) {
         mw_buffer_text(&t->json, k > from ? ",[" : "[");
@@ -401,12 +416,15 @@ static int put_linear(translation *t, int classifier)
 /* ---- the whole ---- */
 
 /* Whether a node leaves the scores in `tensor` as they are, or, of shares, makes them shares. */
-static int is_harmless(const translation *t, const mw_onnx_node *n, mw_onnx_name tensor)
+static int is_harmless(translation *t, const mw_onnx_node *n, mw_onnx_name tensor)
 {
     static const char *const known[] = {"Identity", "Cast", "ZipMap", "Reshape", "Flatten"};
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
         if (mw_onnx_is(n->op, known[k])) return 1;
-    if (mw_onnx_is(n->op, "Normalizer")) return mw_onnx_is(mw_onnx_text(n, "norm", "MAX"), "L1");
+    if (mw_onnx_is(n->op, "Normalizer")) {
+        t->normalized = 1;
+        return mw_onnx_is(mw_onnx_text(n, "norm", "MAX"), "L1");
+    }
     if (!mw_onnx_is(n->op, "Mul") || n->input_count != 2) return 0;
     return mw_onnx_is_one(&t->onnx, n->inputs[mw_onnx_same(n->inputs[0], tensor)]);
 }

@@ -71,30 +71,16 @@ char *mw_model_text(const char *text, size_t len)
 
 /* ---- features ---- */
 
-static uint32_t *place_of(const mw_model *m, const char *name, size_t len)
-{
-    uint32_t at = (uint32_t)mw_hash(name, len);
-    for (;; at++) {
-        uint32_t *place = &m->index[at & m->index_mask];
-        if (!*place) return place;
-        const char *other = m->names[*place - 1];
-        if (strlen(other) == len && memcmp(other, name, len) == 0) return place;
-    }
-}
-
 mw_status mw_model_name_features(mw_model *m, const char *prefix, mw_error *error)
 {
     char name[64];
-    m->index_mask = 15;
-    while (m->index_mask < m->features * 2) m->index_mask = m->index_mask * 2 + 1;
-    m->index = mw_model_zeros(m->index_mask + 1ul, sizeof *m->index);
+    mw_text_index_open(&m->index, m->features);
     for (uint32_t i = 0; i < m->features; i++) {
         if (!m->names[i])
             m->names[i] =
                 mw_model_text(name, (size_t)snprintf(name, sizeof name, "%s%u", prefix, i));
-        uint32_t *place = place_of(m, m->names[i], strlen(m->names[i]));
-        if (*place) return mw_fail(error, MW_INVALID, "two features are called '%s'", m->names[i]);
-        *place = i + 1;
+        if (!mw_text_index_add(&m->index, m->names, i))
+            return mw_fail(error, MW_INVALID, "two features are called '%s'", m->names[i]);
         m->dotted |= strchr(m->names[i], '.') != NULL;
     }
     return MW_OK;
@@ -102,7 +88,7 @@ mw_status mw_model_name_features(mw_model *m, const char *prefix, mw_error *erro
 
 int mw_model_find(const mw_model *m, const char *name, size_t len)
 {
-    return (int)*place_of(m, name, len) - 1;
+    return (int)mw_text_index_find(&m->index, m->names, name, len);
 }
 
 int mw_model_holds(const mw_model *m, const char *prefix, size_t len)
@@ -119,11 +105,19 @@ int mw_model_category(const mw_model *m, uint32_t feature, const char *text, siz
     const mw_categories *c = m->categories ? &m->categories[feature] : NULL;
     *code = NAN;
     if (!c || !c->count) return 0;
-    *code = c->unknown;
-    for (uint32_t i = 0; i < c->count; i++)
-        if (strlen(c->texts[i]) == len && memcmp(c->texts[i], text, len) == 0)
-            *code = c->codes ? c->codes[i] : i;
+    int64_t found = mw_text_index_find(&c->index, c->texts, text, len);
+    *code = found < 0 ? c->unknown : (double)found;
     return 1;
+}
+
+/* Of equal texts, which no trainer writes, the first counts. */
+static void index_categories(mw_model *m)
+{
+    for (uint32_t i = 0; m->categories && i < m->features; i++) {
+        mw_categories *c = &m->categories[i];
+        mw_text_index_open(&c->index, c->count);
+        for (uint32_t k = 0; k < c->count; k++) mw_text_index_add(&c->index, c->texts, k);
+    }
 }
 
 /* ---- loading ---- */
@@ -135,11 +129,12 @@ void mw_model_free(mw_model *m)
         if (m->names) free(m->names[i]);
         if (!m->categories) continue;
         for (uint32_t c = 0; c < m->categories[i].count; c++) free(m->categories[i].texts[c]);
-        free(m->categories[i].texts), free(m->categories[i].codes);
+        free(m->categories[i].texts), mw_text_index_close(&m->categories[i].index);
     }
     mw_columns_free(m->columns), mw_layers_free(m->layers);
     mw_forest_free(m->forest), mw_lines_free(m->lines);
-    free(m->names), free(m->index), free(m->categories), free(m->objective), free(m->weights);
+    mw_text_index_close(&m->index);
+    free(m->names), free(m->categories), free(m->objective), free(m->weights);
     free(m->iterations), free(m->base), free(m);
 }
 
@@ -212,6 +207,7 @@ mw_status mw_model_read(mw_model **model, const char *bytes, size_t len, const c
         if (status != MW_OK) mw_fail(error, status, "%s: %s", name, inner.message);
     }
     if (status == MW_OK) status = choose(m, options, name, error);
+    if (status == MW_OK) index_categories(m);
     if (status != MW_OK) {
         mw_model_free(m);
         return status;

@@ -8,11 +8,12 @@
 #include "score/lines.h"
 #include "score/model.h"
 #include "score/output.h"
+#include "score/text_index.h"
 
 /* The texts that a feature may have; their numbers are their codes. */
 typedef struct mw_categories {
     char **texts;
-    double *codes; /* NULL: 0, 1, 2 … */
+    mw_text_index index;
     uint32_t count;
     double unknown; /* what a text that is none of them is */
 } mw_categories;
@@ -23,14 +24,14 @@ struct mw_model {
     uint64_t version;
     char **names;
     uint32_t features;
-    uint32_t *index, index_mask; /* of names, by hash: feature + 1 */
-    int dotted;                  /* some names have dots */
-    mw_categories *categories;   /* by feature; NULL: none have any */
-    mw_columns *columns;         /* what the estimator sees; NULL: the features */
-    mw_layers *layers;           /* NULL: none */
-    mw_forest *forest;           /* NULL: none */
-    mw_lines *lines;             /* of leaves that are linear, of all trees; NULL: none are */
-    double *weights; /* linear: [margins][features], then [margins] of bias; NULL: none */
+    mw_text_index index;       /* of names */
+    int dotted;                /* some names have dots */
+    mw_categories *categories; /* by feature; NULL: none have any */
+    mw_columns *columns;       /* what the estimator sees; NULL: the features */
+    mw_layers *layers;         /* NULL: none */
+    mw_forest *forest;         /* NULL: none */
+    mw_lines *lines;           /* of leaves that are linear, of all trees; NULL: none are */
+    double *weights;           /* linear: [margins][features], then [margins] of bias; NULL: none */
     uint32_t margins, scores;
     uint32_t trees, first; /* in the forest */
     uint32_t trees_an_iteration;
