@@ -169,11 +169,8 @@ static mw_config *options_of(const char *text)
                 p += digits;
             }
             mw_buffer_text(&json, "]");
-        } else if (name < len) {
-            double number = strtod(at + name + 1, NULL);
-            mw_json_number(&json, number);
         } else {
-            mw_buffer_text(&json, "true");
+            mw_json_number(&json, name < len ? strtod(at + name + 1, NULL) : NAN);
         }
         at += len + (at[len] == ',');
     }
@@ -183,14 +180,21 @@ static mw_config *options_of(const char *text)
     return c;
 }
 
-static mw_status check_names(const char *text, const char *kind, mw_error *error)
+/* NAME=NUMBER, of names that the kind has; of seasons NUMBER+NUMBER…, which are looked at when the
+ * detector is made. */
+static mw_status check_settings(const char *text, const char *kind, mw_error *error)
 {
-    char name[64];
+    char name[64], *end;
     for (const char *at = text; at && *at;) {
-        size_t len = strcspn(at, ",");
-        snprintf(name, sizeof name, "%.*s", (int)strcspn(at, "=,"), at);
+        size_t len = strcspn(at, ","), name_len = strcspn(at, "=,");
+        snprintf(name, sizeof name, "%.*s", (int)name_len, at);
         if (mw_detector_options(kind) && !mw_detector_has(kind, name))
             return mw_fail(error, MW_CONFIG, "the detector '%s' has no option '%s'", kind, name);
+        if (name_len < len) strtod(at + name_len + 1, &end);
+        if (name_len == len || (strcmp(name, "seasons") != 0 && end != at + len) ||
+            end == at + name_len + 1)
+            return mw_fail(error, MW_CONFIG, "--set wants %s=NUMBER, not '%.*s'", name, (int)len,
+                           at);
         at += len + (at[len] == ',');
     }
     return MW_OK;
@@ -204,8 +208,8 @@ int mw_command_detect(int argc, char **argv)
                            {"value", &s.value, NULL}, {"kind", &kind, NULL},
                            {"set", &settings, NULL},  {NULL}};
     if (mw_command_arguments(argc, argv, known, NULL, NULL, 0) != 0) return MW_EXIT_WRONG;
-    mw_config *config = options_of(settings);
-    mw_status status = check_names(settings, kind, &s.error);
+    mw_config *config = options_of(settings); /* of settings that are good, if they are */
+    mw_status status = check_settings(settings, kind, &s.error);
     if (status == MW_OK) status = mw_detector_new(&s.detector, kind, config, &s.error);
     mw_config_free(config);
     if (status != MW_OK) {

@@ -91,16 +91,18 @@ static mw_status score_row(scorer *s, const double *row, mw_error *error)
         put(&s->out, s->results, mw_model_margins(m), mw_model_margins(m) > 1);
     } else if (s->what == LEAVES) {
         status = mw_model_leaves(m, row, s->leaves, s->scratch, error);
+        if (status != MW_OK) return status;
         mw_buffer_append(&s->out, "[", 1);
-        for (uint32_t t = 0; status == MW_OK && t < trees; t++)
+        for (uint32_t t = 0; t < trees; t++)
             mw_buffer_format(&s->out, t ? ",%u" : "%u", s->leaves[t]);
         mw_buffer_append(&s->out, "]", 1);
     } else {
         status = mw_model_explain(m, row, s->what == EXACT, s->results, s->scratch, error);
+        if (status != MW_OK) return status;
         put_contributions(s, s->results);
     }
     mw_buffer_append(&s->out, "\n", 1);
-    return status;
+    return MW_OK;
 }
 
 static int flush(scorer *s)

@@ -23,7 +23,7 @@ local READS = {
   detector = { "score" },
 }
 
---- What a covered rule has read so far, by the coroutine that it runs in.
+--- What a covered rule has read so far, by the coroutine that it runs in: { rule, read }.
 local trails = setmetatable({}, { __mode = "k" })
 local main = {}
 
@@ -42,11 +42,11 @@ local function wrap_method(handle, method)
   handle.methods[method] = function(...)
     local result = original(...)
     local trail = trails[trail_key()]
-    if trail then
+    if trail and trail.rule == R.rule then -- not that of a rule that has failed
       local entry = { kind = handle.sort, name = handle.name, says = snapshot(result) }
       if method ~= READS[handle.sort][1] then entry.method = method end
       if version then entry.version = version end
-      trail[#trail + 1] = entry
+      trail.read[#trail.read + 1] = entry
     end
     return result
   end
@@ -85,7 +85,7 @@ end
 
 --- The record of a row, which is laid out as dead letters are, so that it can be replayed as they
 --- can: the event as it came, whatever the rule has made of it.
-local function write(mw, audit, rule, e, trail, decided)
+local function write(mw, audit, rule, e, read, decided)
   local of, overlaid = mw.meta(e), R.overlaid
   local record = {
     audit = audit.name,
@@ -95,7 +95,7 @@ local function write(mw, audit, rule, e, trail, decided)
     position = of.position,
     time = stamp(of.time),
     event = e,
-    read = trail,
+    read = read,
     decided = decided,
   }
   of.version, of.source, of.position, of.time = nil, nil, nil, nil
@@ -109,8 +109,8 @@ local function wrap_rule(mw, d, rule, audit)
   local fn, names = rule.fn, { sinks = names_of(d.sinks, 1), channels = names_of(d.channels, 0) }
   rule.fn = function(e)
     local key, generation, first = trail_key(), R.generation, R.send_count
-    local trail = setmetatable({}, encode.array_mark)
-    trails[key] = trail
+    local read = setmetatable({}, encode.array_mark)
+    trails[key] = { rule = R.rule, read = read }
     fn(e)
     trails[key] = nil
     -- a rule that waited goes on in another run, whose journal is another
@@ -122,7 +122,7 @@ local function wrap_rule(mw, d, rule, audit)
         decided[#decided + 1] = decision_of(line, names)
       end
     end
-    write(mw, audit, rule, e, trail, decided)
+    write(mw, audit, rule, e, read, decided)
   end
 end
 

@@ -25,7 +25,10 @@ mw.rule("score", { from = payments, by = "card" }, function(e)
   e.amount = -1
   if risk > 0.5 then review:send(e, { risk = risk, n_merchant = n, a = a }) elseif e.n % 2 == 0 then passed:send(e) end
 end)
-mw.rule("rest", { from = passed }, function(e) review:send { n = e.n } end)
+mw.rule("rest", { from = passed }, function(e)
+  seen:get(e.card, "count")
+  review:send { n = e.n }
+end)
 ]]
 
 local function events(count)

@@ -135,6 +135,11 @@ describe("moonweir detect", function()
     _, code, err = detect("value\n", "--kind", "ewma", "--set", "alhpa=1")
     assert.equal(2, code)
     assert.matches("the detector 'ewma' has no option 'alhpa'", err)
+    for text, want in pairs { ["alpha=x"] = "alpha=x", ["alpha=1x"] = "alpha=1x", alpha = "alpha", ["alpha="] = "alpha=" } do
+      _, code, err = detect("value\n", "--kind", "ewma", "--set", text)
+      assert.equal(2, code)
+      assert.matches("--set wants alpha=NUMBER, not '" .. want .. "'", err, 1, true)
+    end
     _, code, err = detect("value\n", "--kind", "ewma", "--set", "alpha=2")
     assert.equal(2, code)
     assert.matches("'alpha' is from 1e%-06 to 1, not 2", err)

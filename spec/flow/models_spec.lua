@@ -258,6 +258,17 @@ describe("a model's file", function()
     end
   end)
 
+  it("that cannot be explained, or has no leaves, says so and nothing else", function()
+    local folder = python.made "trainers"
+    for file, how in pairs { ["lgb-linear.txt"] = { "--explain", "exact" }, ["xgb-linear.json"] = { "--leaves" } } do
+      local rows = s.write(s.folder() .. "/rows", "[1,1,1,1,1,1]\n")
+      local code, out, err = s.run({ s.program, "score", folder .. "/" .. file, unpack(how) }, { stdin = rows }, 10)
+      assert.equal(1, code)
+      assert.equal("", out)
+      assert.matches(how[1] == "--leaves" and "has no leaves" or "cannot be explained", err)
+    end
+  end)
+
   it("tells what it is", function()
     local folder = python.made "trainers"
     local _, out = s.run({ s.program, "model", "--json", folder .. "/xgb-ubj-classes.ubj" }, nil, 10)
