@@ -110,7 +110,7 @@ void mw_forest_leaves(const mw_forest *f, const double *row, uint32_t first, uin
 /* Why: adds to contributions[outputs][features + 1] what each feature added to the margin, and,
  * last, what every row has (Lundberg et al., "Consistent individualized feature attribution for
  * tree ensembles", 2018, algorithm 2). `exact` 0: the path's attribution (Saabas, 2014), which
- * costs one walk. MW_LIMIT: trees are too deep for it. */
+ * costs one walk. MW_LIMIT: trees are too deep for it; MW_CONFIG: no node has a cover. */
 mw_status mw_forest_explain(const mw_forest *f, const double *row, uint32_t first, uint32_t count,
                             int exact, double *contributions, void *scratch, mw_error *error);
 

@@ -417,6 +417,17 @@ static void order_trees(mw_forest *f)
     free(all);
 }
 
+static int knows_cover(const mw_forest *f)
+{
+    int inner = 0;
+    for (size_t i = 0; i < f->node_count; i++) {
+        if (f->steps[i].left == i) continue;
+        inner = 1;
+        if (f->cover[i] > 0) return 1;
+    }
+    return !inner;
+}
+
 mw_status mw_forest_compile(mw_forest *f, mw_error *error)
 {
     f->kernels = mw_kernels_best();
@@ -426,6 +437,7 @@ mw_status mw_forest_compile(mw_forest *f, mw_error *error)
     make_blocks(f);
     if (f->kernels->row_heap) make_heaps(f);
     order_trees(f);
+    f->uncovered = !knows_cover(f);
     mw_forest_means(f);
     free(f->raw), f->raw = NULL;
     return MW_OK;

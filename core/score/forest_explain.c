@@ -141,6 +141,10 @@ mw_status mw_forest_explain(const mw_forest *f, const double *row, uint32_t firs
                             int exact, double *contributions, void *scratch, mw_error *error)
 {
     walker w = {f, NULL, scratch, contributions};
+    if (f->uncovered)
+        return mw_fail(error, MW_CONFIG,
+                       "it cannot be explained: its file does not say how many rows came to each "
+                       "node of its trees");
     if (exact && f->depth > DEPTH_MAX)
         return mw_fail(error, MW_LIMIT,
                        "its trees are %u deep, and exact contributions are for %d at most",

@@ -60,6 +60,7 @@ struct mw_forest {
     uint32_t *leaf;   /* by node: its leaf's number in all of the forest */
     uint32_t *number; /* by node: its number in the file */
     double *cover;    /* by node */
+    int uncovered;    /* the file does not say what came to its nodes */
     double *means;    /* by node, `width` each: what its leaves say, by cover */
     mw_node *raw;     /* by node, until it is compiled */
     size_t node_count, node_room;

@@ -251,7 +251,7 @@ static int put_tree(translation *t, const trees *of, uint32_t first, uint32_t en
         int strict = 0, turned = 0;
         double *l[LISTS];
         for (int k = 0; k < LISTS; k++) l[k] = &lists[(size_t)k * count + i];
-        *l[LEFT] = *l[RIGHT] = -1, *l[COVER] = 1;
+        *l[LEFT] = *l[RIGHT] = -1; /* and no cover, which ONNX does not know */
         if (mw_onnx_is(of->modes[at], "LEAF")) continue;
         uint32_t yes = find(of, tree, of->ints[TRUE_NODE][at]);
         uint32_t no = find(of, tree, of->ints[FALSE_NODE][at]);

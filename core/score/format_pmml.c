@@ -36,6 +36,22 @@ static int field_of(mw_pmml *t, const char *name)
     return -1;
 }
 
+static int add_column(mw_pmml *t, uint32_t field, const mw_xml *is)
+{
+    for (uint32_t i = 0; i < t->column_count; i++)
+        if (t->columns[i].field == field && t->columns[i].is == is) return (int)i;
+    if (t->column_count == t->column_room) {
+        t->column_room = t->column_room ? 2 * t->column_room : 64;
+        t->columns = realloc(t->columns, t->column_room * sizeof *t->columns);
+        mw_assert(t->columns != NULL);
+    }
+    t->columns[t->column_count] = (mw_pmml_column){field, is};
+    if (!is && !is_category(t->fields[field]) &&
+        strcmp(mw_xml_text(t->fields[field], "dataType", "double"), "float") != 0)
+        t->any_double = 1;
+    return (int)t->column_count++;
+}
+
 int mw_pmml_column_of(mw_pmml *t, const char *name, const char *value)
 {
     int field = field_of(t, name);
@@ -49,17 +65,12 @@ int mw_pmml_column_of(mw_pmml *t, const char *name, const char *value)
     } else if (is_category(t->fields[field])) {
         return mw_pmml_refuse(t, "a comparison of the categories of", name) - 1;
     }
-    for (uint32_t i = 0; i < t->column_count; i++)
-        if (t->columns[i].field == (uint32_t)field && t->columns[i].is == is) return (int)i;
-    if (t->column_count == t->column_room) {
-        t->column_room = t->column_room ? 2 * t->column_room : 64;
-        t->columns = realloc(t->columns, t->column_room * sizeof *t->columns);
-        mw_assert(t->columns != NULL);
-    }
-    t->columns[t->column_count] = (mw_pmml_column){(uint32_t)field, is};
-    if (!is && strcmp(mw_xml_text(t->fields[field], "dataType", "double"), "float") != 0)
-        t->any_double = 1;
-    return (int)t->column_count++;
+    return add_column(t, (uint32_t)field, is);
+}
+
+int mw_pmml_plain_column(mw_pmml *t, int column)
+{
+    return add_column(t, t->columns[column].field, NULL);
 }
 
 static int read_fields(mw_pmml *t, const mw_xml *root, const mw_xml *model)

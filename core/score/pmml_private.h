@@ -47,6 +47,8 @@ int mw_pmml_refuse(mw_pmml *t, const char *what, const char *name);
 int mw_pmml_fault(mw_pmml *t, const char *what, const char *name);
 /* The column of a field's number, or of whether it has a value. -1: it cannot be. */
 int mw_pmml_column_of(mw_pmml *t, const char *name, const char *value);
+/* The column of the field that a column is of, as it is: missing where the field is. */
+int mw_pmml_plain_column(mw_pmml *t, int column);
 /* The number of a value of the target; -1. */
 int mw_pmml_class_of(mw_pmml *t, const char *value);
 /* The model that an element holds; NULL: none of those that are supported. What else it holds. */

@@ -16,7 +16,7 @@ static uint32_t add_node(mw_pmml *t)
         mw_assert(t->nodes && t->values);
     }
     memset(&t->values[(size_t)t->node_count * t->width], 0, t->width * sizeof *t->values);
-    t->nodes[t->node_count] = (mw_pmml_node){.left = -1, .right = -1, .cover = 1};
+    t->nodes[t->node_count] = (mw_pmml_node){.left = -1, .right = -1};
     return t->node_count++;
 }
 
@@ -84,42 +84,81 @@ static const mw_xml *predicate_of(const mw_xml *node)
 
 typedef struct tree_model {
     int classes, last_counts; /* noTrueChildStrategy is returnLastPrediction */
-    int by_default;           /* missingValueStrategy is defaultChild */
+    int by_default, by_null;  /* missingValueStrategy is defaultChild, or nullPrediction */
 } tree_model;
 
-static int64_t add_subtree(mw_pmml *t, const tree_model *m, const mw_xml *node, int depth);
+/* The fields that are not missing where a node is reached, the last first. */
+typedef struct known {
+    uint32_t field;
+    const struct known *before;
+} known;
+
+static int64_t add_subtree(mw_pmml *t, const tree_model *m, const mw_xml *node, const known *k,
+                           int depth);
+static int64_t add_children(mw_pmml *t, const tree_model *m, const mw_xml *node, const mw_xml *from,
+                            const known *k, int depth);
+
+static int is_known(const known *k, uint32_t field)
+{
+    while (k && k->field != field) k = k->before;
+    return k != NULL;
+}
+
+/* What a tree says of a row for which it says nothing. */
+static int64_t add_null(mw_pmml *t)
+{
+    uint32_t at = add_node(t);
+    for (uint32_t k = 0; k < t->width; k++) t->values[(size_t)at * t->width + k] = NAN;
+    return at;
+}
+
+/* A missing value ends here: the prediction is null, or, where none of a node's children is meant
+ * then, the node's own if that counts. Below, the field is known. */
+static int64_t add_guard(mw_pmml *t, const tree_model *m, const mw_xml *node, const mw_xml *from,
+                         int column, const known *k, int depth)
+{
+    const known with = {t->columns[column].field, k};
+    int plain = mw_pmml_plain_column(t, column);
+    uint32_t at = add_node(t);
+    int64_t there = add_children(t, m, node, from, &with, depth + 1);
+    int64_t missing = m->by_null || !m->last_counts ? add_null(t) : add_leaf(t, node, m->classes);
+    mw_pmml_node *n = &t->nodes[at];
+    n->feature = plain, n->threshold = INFINITY; /* any value is below or at it */
+    n->left = (double)there, n->right = (double)missing;
+    return there < 0 || missing < 0 ? -1 : (int64_t)at;
+}
+
+/* Whether the next child's predicate is the contrary of a test. */
+static int is_contrary(mw_pmml *t, const test *of, const mw_xml *next)
+{
+    const mw_xml *p = next ? predicate_of(next) : NULL;
+    test other;
+    return p && mw_xml_is(p, "SimplePredicate") && read_test(t, p, &other) &&
+           other.column == of->column && other.threshold == of->threshold &&
+           other.turned != of->turned && other.strict == of->strict;
+}
+
 /* The first of the children, from one on, whose predicate is true. */
 static int64_t add_children(mw_pmml *t, const tree_model *m, const mw_xml *node, const mw_xml *from,
-                            int depth)
+                            const known *k, int depth)
 {
     test of;
     if (depth > MW_PMML_DEEP) return mw_pmml_fault(t, "its trees are too deep:", "Node") - 1;
-    if (!from) {
-        if (m->last_counts) return add_leaf(t, node, m->classes);
-        return mw_pmml_fault(t,
-                             "none of the predicates of a node's children may be true, and "
-                             "noTrueChildStrategy is",
-                             "returnNullPrediction") -
-               1;
-    }
+    if (!from) return m->last_counts ? add_leaf(t, node, m->classes) : add_null(t);
     const mw_xml *p = predicate_of(from), *next = mw_xml_next(from, "Node");
     if (!p) return mw_pmml_fault(t, "a node has no", "predicate") - 1;
-    if (mw_xml_is(p, "False")) return add_children(t, m, node, next, depth + 1);
-    if (mw_xml_is(p, "True")) return add_subtree(t, m, from, depth + 1);
+    if (mw_xml_is(p, "False")) return add_children(t, m, node, next, k, depth + 1);
+    if (mw_xml_is(p, "True")) return add_subtree(t, m, from, k, depth + 1);
     if (!mw_xml_is(p, "SimplePredicate"))
         return mw_pmml_refuse(t, "a predicate of the kind", p->name) - 1;
     if (!read_test(t, p, &of)) return -1;
-    /* what is left when there are two, of which the second is the first's contrary */
+    int contrary = is_contrary(t, &of, next);
+    if (!m->by_default && (m->by_null || contrary) && !is_known(k, t->columns[of.column].field))
+        return add_guard(t, m, node, from, of.column, k, depth);
     uint32_t at = add_node(t);
-    int64_t yes = add_subtree(t, m, from, depth + 1), no;
-    const mw_xml *other = next ? predicate_of(next) : NULL;
-    test contrary;
-    int is_contrary = other && mw_xml_is(other, "SimplePredicate") &&
-                      read_test(t, other, &contrary) && contrary.column == of.column &&
-                      contrary.threshold == of.threshold && contrary.turned != of.turned &&
-                      contrary.strict == of.strict;
-    no = is_contrary ? add_subtree(t, m, next, depth + 1)
-                     : add_children(t, m, node, next, depth + 1);
+    int64_t yes = add_subtree(t, m, from, k, depth + 1);
+    int64_t no = contrary ? add_subtree(t, m, next, k, depth + 1)
+                          : add_children(t, m, node, next, k, depth + 1);
     const char *missing = mw_xml_text(node, "defaultChild", "");
     int to_yes = m->by_default && strcmp(mw_xml_text(from, "id", "-"), missing) == 0;
     mw_pmml_node *n = &t->nodes[at];
@@ -129,18 +168,27 @@ static int64_t add_children(mw_pmml *t, const tree_model *m, const mw_xml *node,
     return yes < 0 || no < 0 ? -1 : (int64_t)at;
 }
 
-static int64_t add_subtree(mw_pmml *t, const tree_model *m, const mw_xml *node, int depth)
+static int64_t add_subtree(mw_pmml *t, const tree_model *m, const mw_xml *node, const known *k,
+                           int depth)
 {
     const mw_xml *first = mw_xml_child(node, "Node");
-    return first ? add_children(t, m, node, first, depth) : add_leaf(t, node, m->classes);
+    return first ? add_children(t, m, node, first, k, depth) : add_leaf(t, node, m->classes);
+}
+
+/* JSON has neither of the two, and readers of it read these so. */
+static void put_number(mw_pmml *t, double number, int first)
+{
+    if (!first) mw_buffer_text(&t->json, ",");
+    if (isfinite(number)) mw_buffer_format(&t->json, "%.17g", number);
+    else
+        mw_buffer_text(&t->json, isnan(number) ? "null" : "1e999");
 }
 
 static void put_list(mw_pmml *t, const char *name, size_t offset)
 {
     mw_buffer_format(&t->json, ",\"%s\":[", name);
     for (uint32_t i = 0; i < t->node_count; i++) {
-        double number = *(const double *)((const char *)&t->nodes[i] + offset);
-        mw_buffer_format(&t->json, i ? ",%.17g" : "%.17g", number);
+        put_number(t, *(const double *)((const char *)&t->nodes[i] + offset), !i);
     }
     mw_buffer_text(&t->json, "]");
 }
@@ -150,25 +198,25 @@ static int put_tree(mw_pmml *t, const mw_xml *tree, uint32_t output, double fact
     const char *missing = mw_xml_text(tree, "missingValueStrategy", "none");
     const char *last = mw_xml_text(tree, "noTrueChildStrategy", "returnNullPrediction");
     tree_model m = {strcmp(mw_xml_text(tree, "functionName", ""), "classification") == 0,
-                    strcmp(last, "returnLastPrediction") == 0,
-                    strcmp(missing, "defaultChild") == 0};
+                    strcmp(last, "returnLastPrediction") == 0, strcmp(missing, "defaultChild") == 0,
+                    strcmp(missing, "nullPrediction") == 0};
     const mw_xml *node = mw_xml_child(tree, "Node");
     t->node_count = 0;
     if (!node) return mw_pmml_fault(t, "a tree has no", "Node");
-    if (!m.by_default && strcmp(missing, "none") != 0 && strcmp(missing, "nullPrediction") != 0)
+    if (!m.by_default && !m.by_null && strcmp(missing, "none") != 0)
         return mw_pmml_refuse(t, "the missingValueStrategy", missing);
-    if (add_subtree(t, &m, node, 0) < 0) return 0;
+    if (add_subtree(t, &m, node, NULL, 0) < 0) return 0;
     mw_buffer_format(&t->json, "%s{\"output\":%u", t->trees++ ? "," : "", output);
-    put_list(t, "left", offsetof(mw_pmml_node, left)),
-        put_list(t, "right", offsetof(mw_pmml_node, right));
+    put_list(t, "left", offsetof(mw_pmml_node, left));
+    put_list(t, "right", offsetof(mw_pmml_node, right));
     put_list(t, "feature", offsetof(mw_pmml_node, feature));
     put_list(t, "threshold", offsetof(mw_pmml_node, threshold));
-    put_list(t, "strict", offsetof(mw_pmml_node, strict)),
-        put_list(t, "cover", offsetof(mw_pmml_node, cover));
+    put_list(t, "strict", offsetof(mw_pmml_node, strict));
+    put_list(t, "cover", offsetof(mw_pmml_node, cover)); /* which is not known */
     put_list(t, "missing_left", offsetof(mw_pmml_node, missing_left));
     mw_buffer_text(&t->json, ",\"value\":[");
     for (size_t i = 0; i < (size_t)t->node_count * t->width; i++)
-        mw_buffer_format(&t->json, i ? ",%.17g" : "%.17g", t->values[i] * factor);
+        put_number(t, t->values[i] * factor, !i);
     mw_buffer_text(&t->json, "]}");
     return 1;
 }

@@ -172,6 +172,11 @@ describe("a PMML model of trees or regressions", function()
     end
     local rows = '{"v":0,"c":"red"}\n{"v":0,"c":"a \\"b\\""}\n{"v":1}\n{"v":6}\n{"v":0}\n{}\n{"v":5}\n{"v":5.5}\n'
     assert.equal("1\n2\n4\n3\n2\n4\n4\n3\n", score("pmml-tree.pmml", rows))
+    -- a missing value: no prediction; the node's own or the next child's; as that, and null where none is true
+    rows = '{"v":-1,"c":"red"}\n{"v":-1}\n{"v":1,"w":1}\n{"w":1}\n{"v":1}\n{"v":1,"w":-1}\n{}\n'
+    assert.equal("2\nnull\n4\nnull\nnull\n10\nnull\n", score("pmml-nullPrediction-returnLastPrediction.pmml", rows))
+    assert.equal("2\n1\n4\n4\n10\n10\n10\n", score("pmml-none-returnLastPrediction.pmml", rows))
+    assert.equal("2\nnull\n4\n4\nnull\nnull\nnull\n", score("pmml-none-returnNullPrediction.pmml", rows))
     local got = score("pmml-regression.pmml", '{"v":2,"c":"red"}\n{"v":2,"c":"blue"}\n{"v":2,"c":"x"}\n')
     local list = {}
     for line in got:gmatch "[^\n]+" do
@@ -260,9 +265,14 @@ describe("a model's file", function()
 
   it("that cannot be explained, or has no leaves, says so and nothing else", function()
     local folder = python.made "trainers"
-    for file, how in pairs { ["lgb-linear.txt"] = { "--explain", "exact" }, ["xgb-linear.json"] = { "--leaves" } } do
-      local rows = s.write(s.folder() .. "/rows", "[1,1,1,1,1,1]\n")
-      local code, out, err = s.run({ s.program, "score", folder .. "/" .. file, unpack(how) }, { stdin = rows }, 10)
+    local onnx = python.made "onnx_models"
+    for path, how in pairs {
+      [folder .. "/lgb-linear.txt"] = { "--explain", "exact" },
+      [folder .. "/xgb-linear.json"] = { "--leaves" },
+      [onnx .. "/onnx-RandomForestRegressor.onnx"] = { "--explain", "path" }, -- nor does it know covers
+    } do
+      local rows = s.write(s.folder() .. "/rows", path:match "onnx$" and "[1,1,1,1,1]\n" or "[1,1,1,1,1,1]\n")
+      local code, out, err = s.run({ s.program, "score", path, unpack(how) }, { stdin = rows }, 10)
       assert.equal(1, code)
       assert.equal("", out)
       assert.matches(how[1] == "--leaves" and "has no leaves" or "cannot be explained", err)

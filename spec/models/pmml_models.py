@@ -51,6 +51,21 @@ for model in (DecisionTreeRegressor(max_depth=6), RandomForestRegressor(10), Ext
     case(model, z)
 sklearn2pmml(make_pmml_pipeline(KMeans(3).fit(x), NAMES), f"{folder}/none.pmml")
 
+# what a missing value makes of it, by hand: no prediction, the node's own, or the next child's
+for strategy, last in (("nullPrediction", "returnLastPrediction"), ("none", "returnLastPrediction"), ("none", "returnNullPrediction")):
+    with open(f"{folder}/pmml-{strategy}-{last}.pmml", "w") as f:
+        f.write(f"""<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><DataDictionary>
+<DataField name="v" optype="continuous" dataType="double"/><DataField name="w" optype="continuous" dataType="double"/>
+<DataField name="c" optype="categorical" dataType="string"><Value value="red"/><Value value="blue"/></DataField>
+<DataField name="y" optype="continuous" dataType="double"/></DataDictionary>
+<TreeModel functionName="regression" missingValueStrategy="{strategy}" noTrueChildStrategy="{last}"><MiningSchema><MiningField name="v"/>
+<MiningField name="w"/><MiningField name="c"/><MiningField name="y" usageType="target"/></MiningSchema>
+<Node score="10"><True/>
+<Node score="1"><SimplePredicate field="v" operator="lessThan" value="0"/>
+<Node score="2"><SimplePredicate field="c" operator="equal" value="red"/></Node>
+<Node score="3"><SimplePredicate field="c" operator="notEqual" value="red"/></Node></Node>
+<Node score="4"><SimplePredicate field="w" operator="greaterThan" value="0"/></Node></Node></TreeModel></PMML>""")
+
 # by hand: categories, default children, every operator
 for text, file in (("""<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><DataDictionary>
 <DataField name="v" optype="continuous" dataType="double"/>
