@@ -4,7 +4,7 @@
  * profile of the day, exponentially forgetting). Each is measured by how far it lies beyond its own
  * extremes of late (extremes.h), and together they are one likelihood: 1 - exp(-3 |margins|). 0.5
  * is an alarm, at margins of a quarter of the range or so; repeats of an alarm are lowered below
- * that for a while, because what has been said need not be said again. Memory: a state is about 3.6
+ * that for a while, because what has been said need not be said again. Memory: a state is 3.9
  * KB. */
 #include "score/detector_private.h"
 #include "score/extremes.h"
