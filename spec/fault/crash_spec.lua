@@ -193,14 +193,17 @@ describe("a drain that cannot end", function()
     local mw = require "moonweir"
     local input = mw.source.file("input", { path = "in.ndjson" })
     local out = mw.sink.tcp("out", { connect = "127.0.0.1:9" })
-    mw.rule("r", { from = input }, function(e) out:send(e) end)
+    mw.rule("r", { from = input }, function(e)
+      out:send(e)
+      mw.log.info "on its way"
+    end)
   ]]
 
   local function stuck(arguments)
     local folder = s.folder()
     s.write(folder .. "/in.ndjson", line(1))
     local p = s.router(folder, FLOW, arguments)
-    s.eventually(function() return p:stderr():find "trying again" end)
+    s.eventually(function() return p:stderr():find "on its way" and p:stderr():find "trying again" end)
     return p, folder
   end
 
