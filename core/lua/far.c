@@ -235,18 +235,21 @@ static void change_record(mw_far *f, mw_records *r)
 static void detect(mw_far *f, mw_entries *cells)
 {
     mw_value value = mw_kept_value(&f->values[0]);
-    double anomaly = 0;
+    double anomaly = 0, patience = NAN;
     int wanted = mw_detector_wants_value(f->detector);
     if (value.kind == MW_NUMBER || !wanted) {
         mw_entry *e = mw_entries_at(cells, mw_entries_change(cells, &f->key, 0));
         anomaly = mw_detector_point(f->detector, mw_entry_payload(e), wanted ? value.number : 0,
                                     (double)f->at_ns / 1e9);
+        patience = mw_detector_patience(f->detector, mw_entry_payload(e));
     } else if (value.kind != MW_ABSENT && value.kind != MW_NULL) {
         anomaly = NAN;
     }
     f->status = 1;
     mw_buffer_text(&f->answer, "[");
     mw_json_number(&f->answer, anomaly);
+    mw_buffer_text(&f->answer, ",");
+    mw_json_number(&f->answer, patience);
     mw_buffer_text(&f->answer, "]");
 }
 

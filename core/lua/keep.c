@@ -5,6 +5,7 @@
 #include "event/json.h"
 #include "state/timers.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +33,7 @@ void mw_view_attach(mw_view *v, uint32_t index, mw_keeper *k)
     mw_use *u = use_of(v, index);
     u->keeper = k;
     if (k->kind == MW_KEEPS_WINDOW) u->parts = mw_window_key_parts(k->window);
-    else if (k->kind != MW_KEEPS_CELLS) /* whose declaration has said it */
+    else if (!u->parts) /* no declaration has said it */
         u->parts = 1;
 }
 
@@ -342,7 +343,7 @@ int mw_view_detect(mw_view *v, uint32_t index, const mw_detector *d, uint32_t ro
     int fault = make_key(v, u, values, mw_key_hash(values, u->parts), &key);
     if (fault) return fault;
     const mw_value *value = values[u->parts];
-    v->key.number = 0;
+    v->key.number = 0, v->found.number = NAN;
     int wanted = mw_detector_wants_value(d);
     if (wanted && (value->kind == MW_ABSENT || value->kind == MW_NULL)) return 0;
     if (wanted && value->kind != MW_NUMBER) return MW_KEEP_NOT_NUMBER;
@@ -350,6 +351,7 @@ int mw_view_detect(mw_view *v, uint32_t index, const mw_detector *d, uint32_t ro
     mw_entry *e = mw_entries_at(cells, mw_entries_change(cells, &key, 0));
     v->key.number = mw_detector_point(d, mw_entry_payload(e), wanted ? value->number : 0,
                                       (double)now_of(v) / 1e9);
+    v->found.number = mw_detector_patience(d, mw_entry_payload(e));
     return 0;
 }
 
@@ -363,7 +365,7 @@ int mw_view_timer_set(mw_view *v, uint32_t index, double after_ns, double at_s)
     mw_timers *t = use_of(v, index)->keeper->timers;
     int64_t now = mw_timers_by_clock(t) ? v->clock_ns : now_of(v);
     int64_t at = after_ns >= 0 ? now + (int64_t)after_ns : (int64_t)(at_s * 1e9);
-    mw_timers_set(t, &key, at, mw_view_given(v, 1));
+    mw_timers_set(t, &key, at, mw_view_given(v, use_of(v, index)->parts));
     if (v->by_row && !mw_timers_by_clock(t) && at < v->due) v->due = at;
     return 0;
 }
@@ -388,6 +390,19 @@ int mw_view_timer_cancel(mw_view *v, uint32_t index)
     int fault = given_key(v, index, &key);
     if (fault) return -1 - fault;
     return mw_timers_cancel(use_of(v, index)->keeper->timers, &key);
+}
+
+int mw_view_timer_overdue(mw_view *v, uint32_t index)
+{
+    mw_key key;
+    mw_value data;
+    if (given_key(v, index, &key) != 0) return 0;
+    mw_timers *t = use_of(v, index)->keeper->timers;
+    uint32_t id = mw_entries_find(mw_timers_entries(t), &key);
+    int64_t at = id ? mw_timers_look(t, id, &data) : INT64_MAX;
+    if (at > now_of(v)) return 0;
+    v->found.number = data.number, v->key.number = (double)at / 1e9;
+    return mw_timers_cancel(t, &key);
 }
 
 /* ---- what is due ---- */

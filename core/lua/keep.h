@@ -66,7 +66,7 @@ enum mw_far_operation {
     MW_FAR_TIMER_AFTER,    /* `by`: nanoseconds from now */
     MW_FAR_TIMER_AT,       /* `by`: seconds since 1970 */
     MW_FAR_TIMER_CANCEL,
-    MW_FAR_DETECT, /* the anomaly, or null where the value is no number */
+    MW_FAR_DETECT, /* the anomaly, or null where the value is no number; and its patience */
 };
 
 /* A call on its way to the key's shard and back. Everything is its own. */
@@ -136,8 +136,8 @@ int mw_view_record_next(mw_view *v, uint32_t index, struct mw_record_cursor *cur
 /* ---- detectors ---- */
 
 /* Judges a row's value by its key, or those given, and learns from it: the anomaly into
- * v->key.number. MW_KEEP_NOT_NUMBER, or another fault. A value that is missing or null is no
- * point: 0. */
+ * v->key.number, and mw_detector_patience into v->found.number. MW_KEEP_NOT_NUMBER, or another
+ * fault. A value that is missing or null is no point: 0. */
 int mw_view_detect(mw_view *v, uint32_t index, const struct mw_detector *d, uint32_t row,
                    int given);
 
@@ -146,6 +146,9 @@ int mw_view_detect(mw_view *v, uint32_t index, const struct mw_detector *d, uint
 /* Sets the timer of the key given, with the data behind it, `after_ns` from now, or `at_ns`. */
 int mw_view_timer_set(mw_view *v, uint32_t index, double after_ns, double at_s);
 int mw_view_timer_cancel(mw_view *v, uint32_t index);
+/* Takes the timer of the key given, whose data is a number, where it would have fired by the row's
+ * time, had that come before: 1, the number in v->found.number, its time in v->key.number. */
+int mw_view_timer_overdue(mw_view *v, uint32_t index);
 /* Sets the timer of the key given to the next beat of a period, counted from 1970; beats that were
  * missed are left out. */
 int mw_view_timer_beat(mw_view *v, uint32_t index, double period_ns);

@@ -5,9 +5,10 @@
 #include <string.h>
 
 static const mw_detector_kind *const kinds[] = {
-    &mw_detector_auto,         &mw_detector_ewma, &mw_detector_robust_z, &mw_detector_holt_winters,
-    &mw_detector_page_hinkley, &mw_detector_spot, &mw_detector_discord,  &mw_detector_spectral,
-    &mw_detector_half_space,   &mw_detector_rate,
+    &mw_detector_auto,         &mw_detector_ewma,         &mw_detector_robust_z,
+    &mw_detector_holt_winters, &mw_detector_page_hinkley, &mw_detector_spot,
+    &mw_detector_discord,      &mw_detector_spectral,     &mw_detector_half_space,
+    &mw_detector_cut_forest,   &mw_detector_rate,         &mw_detector_silence,
 };
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -15,7 +16,7 @@ enum { KINDS = sizeof kinds / sizeof *kinds };
 const char *mw_detector_kinds(void)
 {
     return "auto|ewma|robust-z|holt-winters|page-hinkley|spot|discord|spectral-residual|half-space-"
-           "trees|rate";
+           "trees|random-cut-forest|rate|silence";
 }
 
 static const mw_detector_kind *kind_of(const char *name)
@@ -109,4 +110,9 @@ double mw_detector_point(const mw_detector *d, void *state, double value, double
     if (!isfinite(value)) return 0;
     double anomaly = d->kind->point(d, state, value, time_s);
     return anomaly >= 0 ? anomaly > 1 ? 1 : anomaly : 0;
+}
+
+double mw_detector_patience(const mw_detector *d, const void *state)
+{
+    return d->kind->patience ? d->kind->patience(d, state) : NAN;
 }

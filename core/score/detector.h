@@ -31,5 +31,8 @@ size_t mw_detector_bytes(const mw_detector *d);
 int mw_detector_wants_value(const mw_detector *d);
 /* `time_s`: seconds since 1970; NaN: unknown. */
 double mw_detector_point(const mw_detector *d, void *state, double value, double time_s);
+/* How many seconds after its last point a state is silent for longer than it should be; NaN: not
+ * known (yet), and with kinds other than "silence". */
+double mw_detector_patience(const mw_detector *d, const void *state);
 
 #endif

@@ -18,8 +18,8 @@ static const mw_detector_range ranges[] = {
 /* Rings of the last `history` points; a stretch is known by where it ends. */
 typedef struct discord {
     uint64_t points;
-    double mean, squares, judged; /* of nearest distances (exponentially weighted) */
-    double rings[];               /* values, products, sums, sums of squares: history each */
+    mw_usual usual; /* of nearest distances */
+    double rings[]; /* values, products, sums, sums of squares: history each */
 } discord;
 
 static uint32_t history_of(const mw_detector *d)
@@ -92,16 +92,8 @@ static double point(const mw_detector *d, void *state, double value, double time
     (void)time_s;
     advance(s, history, length, value);
     if (s->points < 2ul * length + 1) return 0;
-    double distance = nearest(s, history, length), far = distance - s->mean, anomaly = 0;
-    if (!isfinite(distance)) return 0;
-    double deviation = sqrt(fmax(s->squares, 0));
-    if (s->judged > WARM * length && far > 0)
-        anomaly = deviation > 0 ? mw_likely_within(far / deviation) : 1;
-    double part = fmax(1 / (s->judged + 1), 0.01), step = part * far;
-    s->judged++;
-    s->mean += step;
-    s->squares = (1 - part) * (s->squares + far * step);
-    return anomaly;
+    double distance = nearest(s, history, length);
+    return isfinite(distance) ? mw_unusually_high(&s->usual, distance, WARM * length) : 0;
 }
 
 const mw_detector_kind mw_detector_discord = {"discord", options, ranges, bytes, point};

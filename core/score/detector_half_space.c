@@ -25,12 +25,12 @@ static const mw_option options[] = {
 static const mw_detector_range ranges[] = {
     {"window", 250, 20, MOST_WINDOW}, {"shingle", 3, 1, MOST_SHINGLE}, {0}};
 
-static const double SIZE_LIMIT = 0.1, PART = 0.01;
+static const double SIZE_LIMIT = 0.1;
 
 typedef struct half_space {
     uint64_t values; /* that came */
     double last[MOST_SHINGLE], low, high;
-    double mean, variance, judged;
+    mw_usual usual; /* of logarithms of masses, less than nothing */
     uint16_t mass[TREES][NODES], newer[TREES][NODES];
 } half_space;
 
@@ -40,31 +40,17 @@ static size_t bytes(const mw_detector *d)
     return (sizeof(half_space) + 7) / 8 * 8;
 }
 
-/* SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), as a hash: trees are the same everywhere. */
-static uint64_t random_of(uint64_t n)
-{
-    n = (n + 1) * 0x9e3779b97f4a7c15u;
-    n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9u;
-    n = (n ^ n >> 27) * 0x94d049bb133111ebu;
-    return n ^ n >> 31;
-}
-
-static double unit_of(uint64_t n)
-{
-    return (double)(random_of(n) >> 11) * 0x1p-53;
-}
-
 /* The nodes on a point's way through a tree, as numbers of a heap from 0. */
 static void way_of(uint32_t tree, const double *point, uint32_t count, uint32_t *way)
 {
     double least[MOST_SHINGLE], most[MOST_SHINGLE];
     for (uint32_t q = 0; q < count; q++) {
-        double s = unit_of(tree * 1000003ull + q), around = 2 * fmax(s, 1 - s);
+        double s = mw_random_unit(tree * 1000003ull + q), around = 2 * fmax(s, 1 - s);
         least[q] = s - around, most[q] = s + around;
     }
     way[0] = 0;
     for (uint32_t depth = 0, node = 0; depth < DEPTH; depth++) {
-        uint32_t q = (uint32_t)(random_of(tree * 1000003ull + 1000 + node) % count);
+        uint32_t q = (uint32_t)(mw_random_of(tree * 1000003ull + 1000 + node) % count);
         double half = (least[q] + most[q]) / 2;
         int right = point[q] >= half;
         if (right) least[q] = half;
@@ -89,18 +75,6 @@ static double score_and_learn(half_space *s, const double *point, uint32_t count
     return score;
 }
 
-static double judge(half_space *s, double score)
-{
-    double x = log2(1 + score), below = s->mean - x, anomaly = 0;
-    if (s->judged > 50 && below > 0)
-        anomaly = s->variance > 0 ? mw_likely_within(below / sqrt(s->variance)) : 1;
-    double part = fmax(1 / (s->judged + 1), PART), step = part * -below;
-    s->judged++;
-    s->mean += step;
-    s->variance = (1 - part) * (s->variance - below * step);
-    return anomaly;
-}
-
 static double point(const mw_detector *d, void *state, double value, double time_s)
 {
     half_space *s = state;
@@ -117,7 +91,7 @@ static double point(const mw_detector *d, void *state, double value, double time
     double range = s->high > s->low ? s->high - s->low : 1;
     for (uint32_t q = 0; q < count; q++) at[q] = (s->last[q] - s->low) / range;
     double score = score_and_learn(s, at, count, window);
-    if (n >= 2ull * window) anomaly = judge(s, score);
+    if (n >= 2ull * window) anomaly = mw_unusually_high(&s->usual, -log2(1 + score), 50);
     if ((n + 1) % window == 0) {
         memcpy(s->mass, s->newer, sizeof s->mass);
         memset(s->newer, 0, sizeof s->newer);

@@ -16,16 +16,26 @@ typedef struct mw_detector mw_detector;
 const char *mw_detector_kinds(void);
 int mw_detector_has(const char *kind, const char *name);
 int mw_view_detect(mw_view *v, uint32_t index, const mw_detector *d, uint32_t row, int given);
+int mw_view_timer_overdue(mw_view *v, uint32_t index);
 uint32_t mw_view_call_detector(mw_view *v, uint32_t index, const mw_detector *d, uint32_t row, int given);
 ]]
 
 local M = {}
 
 local NOT_NUMBER = 10
+--- Seconds; who is silent for longer is not waited for.
+local LONGEST = 1e8
 
 local OPTIONS = {
   { name = "value", type = "text", fallback = "value", doc = "the field that is watched" },
   { name = "kind", type = "text", fallback = "auto", doc = "how it is judged" },
+  {
+    name = "time",
+    type = "text",
+    fallback = "event",
+    choices = "event|clock",
+    doc = "by which time on_silence is called",
+  },
 }
 
 local function kinds()
@@ -40,7 +50,8 @@ end
 local function settings_of(what, kind, given, level)
   local own = {}
   for name, value in next, given do
-    if name ~= "by" and name ~= "value" and name ~= "kind" then
+    local is_common = name == "by" or name == "value" or name == "kind"
+    if not is_common and (name ~= "time" or kind ~= "silence") then
       if type(name) ~= "string" or C.mw_detector_has(kind, name) == 0 then
         local text = "%s: the kind '%s' has no option '%s'"
         error(text:format(what, kind, tostring(name)), level + 1)
@@ -67,7 +78,12 @@ function M.open(mw, kit, host)
     kit.name_of("detector", name, 2)
     local what = "detector '" .. name .. "'"
     given = kit.table_of(what, given, 2)
-    local resolved = options.check(what, { value = given.value, kind = given.kind }, OPTIONS, 2)
+    local resolved = options.check(
+      what,
+      { value = given.value, kind = given.kind, time = given.time },
+      OPTIONS,
+      2
+    )
     local known = kinds()
     local kind, found = resolved.kind, false
     for _, k in ipairs(known) do
@@ -96,17 +112,22 @@ function M.open(mw, kit, host)
       if parts > 0 then C.mw_view_use(R, index, parts, keep.path(value, what)) end
     end
 
-    --- Key and value of a table, a window's result, or an event that was changed. What has no field
-    --- of the key's name but a key, as results of windows by the same key have, is of that key.
+    --- The i-th part of a point's key. What has no field of that name but a key, as results of
+    --- windows by the same key have, is of that key.
+    local function part_of(of, i)
+      local part = keep.field(of, by[i])
+      if part == nil and parts == 1 then part = of.key end
+      if part == nil and type(of.key) == "table" then part = of.key[i] end
+      return part
+    end
+
+    --- Key and value of a table, a window's result, or an event that was changed.
     local function give(of)
       if type(of) ~= "table" then
         error(what .. ": a point is an event or a table, not a " .. type(of), 3)
       end
       for i = 1, parts do
-        local part = keep.field(of, by[i])
-        if part == nil and parts == 1 then part = of.key end
-        if part == nil and type(of.key) == "table" then part = of.key[i] end
-        keep.give(i - 1, part)
+        keep.give(i - 1, part_of(of, i))
       end
       if parts == 0 then keep.give(0, "all") end
       keep.give(parts > 0 and parts or 1, keep.field(of, value))
@@ -114,10 +135,39 @@ function M.open(mw, kit, host)
 
     local methods = {}
 
+    local silent, tell -- index of the timers of who is waited for, and who is told
+
+    --- Tells of a silence that this point ends, where time has not come so far yet: on several
+    --- shards it moves at cuts.
+    local function tell_late(of)
+      give(of)
+      if C.mw_view_timer_overdue(R, silent) == 0 then return end
+      local at, patience, key = R.key.number, R.found.number, {}
+      for i = 1, parts do
+        key[i] = part_of(of, i)
+      end
+      if parts < 2 then key = key[1] end
+      tell { key = key, last = at - patience, patience = patience }
+    end
+
+    --- Waits for the next point of the same key, for so many seconds.
+    local function wait_for(of, patience)
+      if not silent or type(patience) ~= "number" or patience ~= patience then return end
+      if patience > LONGEST then return end
+      give(of)
+      keep.give(parts > 0 and parts or 1, patience)
+      local ns = patience * 1e9
+      local status = C.mw_view_timer_set(R, silent, ns, 0)
+      if status == keep.ELSEWHERE then
+        keep.far(silent, keep.TIMER_AFTER, 1, nil, ns)
+      elseif status ~= 0 then keep.fault(status, what, by, 3) end
+    end
+
     --- How unlike what came before it of the same key a point is: `{ anomaly = }`, from 0 to 1; for
     --- the default kind 0.5 is an alarm. The point is then learned from.
     function methods.score(_, of)
       local given_ = 0
+      if tell and resolved.time == "event" then tell_late(of) end
       if parts == 0 or R.overlaid ~= 0 or getmetatable(of) ~= Event then
         give(of)
         given_ = 1
@@ -127,12 +177,36 @@ function M.open(mw, kit, host)
         park.check()
         park.await(C.mw_view_call_detector(R, index, detector, R.row, given_))
         local text = R.reply[1]
-        local anomaly = event.decode_text(ffi.string(text.text, text.len))[1]
-        if type(anomaly) ~= "number" then status = NOT_NUMBER else return { anomaly = anomaly } end
+        local answer = event.decode_text(ffi.string(text.text, text.len))
+        if type(answer[1]) == "number" then
+          wait_for(of, answer[2])
+          return { anomaly = answer[1] }
+        end
+        status = NOT_NUMBER
       end
       if status == NOT_NUMBER then error(what .. ": '" .. value .. "' is no number", 2) end
       if status ~= 0 then keep.fault(status, what, by, 2) end
-      return { anomaly = R.key.number }
+      local anomaly = R.key.number
+      wait_for(of, R.found.number)
+      return { anomaly = anomaly }
+    end
+
+    --- Calls `fn` when a key has been silent for longer than it should be, once until its next
+    --- point: with `{ key =, last =, patience = }`, when its last point was (seconds since 1970)
+    --- and for how long it was waited for (seconds). Of kind "silence".
+    function methods.on_silence(_, fn)
+      if type(fn) ~= "function" then error("on_silence wants a function", 2) end
+      if kind ~= "silence" then error(what .. ": on_silence is of the kind 'silence'", 2) end
+      if silent then error(what .. " has an on_silence already", 2) end
+      local timers =
+        kit.keep("timer", name .. ".silence", { by_clock = resolved.time == "clock" }, 3)
+      silent, tell = timers.index, fn
+      function timers.bind() C.mw_view_key_parts(R, silent, parts > 0 and parts or 1) end
+      kit.handler(timers, name .. ".on_silence", fn, function()
+        local key = keep.shown_key()
+        local patience = keep.taken(R.found)
+        return { key = parts > 0 and key or nil, last = R.now - patience, patience = patience }
+      end, 2)
     end
 
     return kit.handle_of("detector", name, index, methods)

@@ -153,6 +153,9 @@ describe("moonweir detect", function()
       if case.settings ~= "" then
         argv[3], argv[4] = "--set", case.settings
       end
+      if case.kind == "silence" then
+        argv[#argv + 1], argv[#argv + 2] = "--time", "value"
+      end
       local got, code, err = detect(s.read(folder .. "/" .. case.name .. ".series"), unpack(argv))
       assert.equal(0, code, err)
       local n = 0
@@ -292,12 +295,75 @@ describe("mw.detector", function()
     end)
   end
 
+  --- Beats of two machines, of which the second misses three, and a rule that hears them.
+  local SILENCE = [[
+    local mw = require "moonweir"
+    local input = mw.source.%s
+    local out = mw.sink.file("out", { path = "out.ndjson" })
+    local beat = mw.detector("beat", { by = %s, kind = "silence", warm = 5%s })
+    beat:on_silence(function(s) out:send(s) end)
+    mw.rule("r", { from = input, by = %s }, function(e)
+      local a = beat:score(e).anomaly
+      if a >= 0.5 then out:send { again = e.device } end
+    end)
+  ]]
+
+  for by, key in pairs { ['"device"'] = "d2", ['{ "site", "device" }'] = { "s", "d2" } } do
+    for _, shards in ipairs { 1, 2 } do
+      it("says who is silent, once, by " .. by .. " on " .. shards .. " shards", function()
+        local folder, lines = s.folder(), {}
+        for n = 1, 60 do
+          local line = '{"site":"s","device":"%s","ts":%.3f}\n'
+          lines[#lines + 1] = line:format("d1", 1700000000 + 10 * n + n % 3 * 0.1)
+          if n <= 40 or n > 43 then lines[#lines + 1] = line:format("d2", 1700000005 + 10 * n) end
+        end
+        s.write(folder .. "/in.ndjson", table.concat(lines))
+        local flow = SILENCE:format('file("input", { path = "in.ndjson", time = "ts" })', by, "", by)
+        local code, _, err = s.moonweir("run", folder, flow, { "--once", "--quiet", "--shards", tostring(shards) })
+        assert.equal(0, code, err)
+        local said = s.events(folder .. "/out.ndjson")
+        assert.equal(2, #said)
+        assert.same(key, said[1].key)
+        assert.is_true(math.abs(said[1].last - 1700000405) < 0.001)
+        assert.is_true(said[1].patience > 19 and said[1].patience < 25) -- a beat is missed: twice the usual gap
+        assert.same({ again = "d2" }, said[2])
+      end)
+    end
+  end
+
+  it("says by the clock who is silent when nobody speaks, after a kill -9 too", function()
+    local folder = s.folder()
+    local flow = SILENCE:format('file("input", { path = "in.ndjson", follow = true, poll = "5ms" })', '"device"', ', time = "clock"', '"device"')
+    s.write(folder .. "/in.ndjson", "")
+    local arguments = { "--no-watch", "--no-supervisor", "--state", "state" }
+    flow = 'require("moonweir").flow { checkpoint = "50ms" }\n' .. flow
+    local p = s.router(folder, flow, arguments)
+    for _ = 1, 8 do
+      s.append(folder .. "/in.ndjson", '{"device":"d1"}\n')
+      s.sleep(0.3)
+    end
+    p:kill(s.SIGKILL)
+    p:wait()
+    s.write(folder .. "/out.ndjson", "") -- it may have said so already, on a slow machine
+    s.append(folder .. "/in.ndjson", '{"device":"d1"}\n')
+    p = s.router(folder, flow, arguments)
+    s.eventually(function()
+      local said = s.events(folder .. "/out.ndjson")
+      return said[#said] and said[#said].key == "d1"
+    end)
+    p:kill()
+    assert.equal(0, p:wait(10))
+  end)
+
   it("refuses what is wrong, at its declaration and in a rule", function()
     local head = 'local mw = require "moonweir"\nlocal input = mw.source.stdin("input", {})\n'
     for text, want in pairs {
       ['mw.detector("d", { kind = "atuo" })'] = "flow.lua:3: detector 'd': there is no kind 'atuo'; did you mean 'auto'%?",
       ['mw.detector("d", { alpha = 1 })'] = "flow.lua:3: detector 'd': the kind 'auto' has no option 'alpha'",
       ['mw.detector("d", { kind = "ewma", alpha = 5 })'] = "flow.lua:3: detector 'd': 'alpha' is from 1e%-06 to 1, not 5",
+      ['mw.detector("d", { time = "clock" })'] = "flow.lua:3: detector 'd': the kind 'auto' has no option 'time'",
+      ['mw.detector("d", {}):on_silence(print)'] = "flow.lua:3: detector 'd': on_silence is of the kind 'silence'",
+      ['mw.detector("d", { kind = "silence", time = "now" })'] = "'time' cannot be 'now'",
       ['mw.detector("d", { kind = "holt-winters", seasons = { 1.5 } })'] = "'seasons' are whole numbers of points",
     } do
       local code, _, err = s.moonweir("check", s.folder(), head .. text .. '\nmw.rule("r", { from = input }, function() end)\n')

@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const kinds[] = {
     "auto", "ewma",    "robust-z",          "holt-winters",     "page-hinkley",
-    "spot", "discord", "spectral-residual", "half-space-trees", "rate"};
+    "spot", "discord", "spectral-residual", "half-space-trees", "random-cut-forest",
+    "rate", "silence"};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -19,7 +20,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     double point[2];
     if (size < 1) return 0;
     mw_config *config = mw_config_new(options, sizeof options - 1);
-    if (mw_detector_new(&d, kinds[data[0] % 10], config, &error) != MW_OK) abort();
+    if (mw_detector_new(&d, kinds[data[0] % (sizeof kinds / sizeof *kinds)], config, &error) !=
+        MW_OK)
+        abort();
     mw_config_free(config);
     size_t bytes = mw_detector_bytes(d), given = size - 1 < bytes ? size - 1 : bytes;
     void *state = calloc(1, bytes);
@@ -28,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(point, data + at, sizeof point);
         double anomaly = mw_detector_point(d, state, point[0], point[1]);
         if (!(anomaly >= 0 && anomaly <= 1)) abort();
+        mw_detector_patience(d, state);
     }
     free(state), mw_detector_free(d);
     return 0;

@@ -8,7 +8,7 @@ import math
 import sys
 
 import numpy as np
-from scipy.stats import genpareto
+from scipy.stats import genpareto, weibull_min
 
 folder = sys.argv[1]
 rng = np.random.default_rng(5)
@@ -72,7 +72,7 @@ def likely_within(z):
 
 def discord(series, length=24, history=1000, warm=3):
     """The left matrix profile by brute force, each distance beside a weighted mean and deviation of those before."""
-    out, mean, squares, judged = [], 0.0, 0.0, 0
+    out, usual = [], Usual()
     for n in range(len(series)):
         if n < 2 * length:
             out.append(0.0)
@@ -84,13 +84,7 @@ def discord(series, length=24, history=1000, warm=3):
             a, b = series[end - length + 1:end + 1], newest
             a, b = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()
             best = min(best, float(np.linalg.norm(a - b)))
-        far = best - mean
-        deviation = math.sqrt(max(squares, 0))
-        out.append(likely_within(far / deviation) if judged > warm * length and far > 0 and deviation > 0 else 0.0)
-        part = max(1 / (judged + 1), 0.01)
-        judged += 1
-        mean += part * far
-        squares = (1 - part) * (squares + far * part * far)
+        out.append(usual.judge(best, warm * length))
     return out
 
 
@@ -115,15 +109,151 @@ def spectral(series, threshold=3, window=64, smooth=3, ahead=5, look=21):
     return out
 
 
+def random(n):
+    """SplitMix64 of a number."""
+    mask = 2**64 - 1
+    n = (n + 1) * 0x9e3779b97f4a7c15 & mask
+    n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9 & mask
+    n = (n ^ n >> 27) * 0x94d049bb133111eb & mask
+    return n ^ n >> 31
+
+
+def unit(n):
+    return (random(n) >> 11) * 2.0**-53
+
+
+class Usual:
+    """How far above the weighted mean of those before a measure is."""
+    def __init__(self):
+        self.mean = self.variance = self.judged = 0.0
+
+    def judge(self, measure, warm):
+        above, anomaly = measure - self.mean, 0.0
+        if self.judged > warm and above > 0:
+            anomaly = likely_within(above / math.sqrt(self.variance)) if self.variance > 0 else 1.0
+        part = max(1 / (self.judged + 1), 0.01)
+        self.judged += 1
+        self.mean += part * above
+        self.variance = (1 - part) * (self.variance + above * part * above)
+        return anomaly
+
+
+class Extremes:
+    """How far beyond the extremes of late a value lies, as extremes.h has it, on the upper side, all blocks kept as lists."""
+    def __init__(self):
+        self.blocks = [[]]
+
+    def add(self, value):
+        full, margin = [b for b in self.blocks if len(b) == 100][-64:], 0.0
+        if full:
+            rank = 1 if len(full) < 4 else 2 if len(full) < 8 else 3
+            high = np.float32(sorted(max(b) for b in full)[-rank])
+            low = np.float32(sorted(min(b) for b in full)[rank - 1])
+            margin = max(0.0, value - float(high), float(low) - value) / (float(high) - float(low))
+        self.blocks[-1].append(value)
+        if len(self.blocks[-1]) == 100:
+            self.blocks.append([])
+        return margin
+
+
+def cut_forest(series, trees=32, sample=100, shingle=4, window=1000):
+    """Guha et al., ICML 2016: InsertPoint, ForgetPoint and collusive displacement as the paper has them, by recursion, the box of a node
+    measured anew each time from the points in it."""
+    class Leaf:
+        def __init__(self, name, x):
+            self.points = {name: x}
+
+    class Cut:
+        def __init__(self, side, at, left, right):
+            self.side, self.at, self.left, self.right = side, at, left, right
+            self.points = {**left.points, **right.points}
+
+    def insert(node, name, x, seed, step=0):
+        box = list(node.points.values())
+        low = [min(p[q] for p in box) for q in range(shingle)]
+        high = [max(p[q] for p in box) for q in range(shingle)]
+        lengths = [max(high[q], x[q]) - min(low[q], x[q]) for q in range(shingle)]
+        total = 0.0
+        for length in lengths:
+            total += length
+        if total == 0:
+            return Cut(0, x[0], node, Leaf(name, x))
+        rest, side = unit(seed + step) * total, 0
+        while side + 1 < shingle and not rest < lengths[side]:
+            rest -= lengths[side]
+            side += 1
+        at = min(low[side], x[side]) + rest
+        if at < low[side]:
+            return Cut(side, at, Leaf(name, x), node)
+        if at >= high[side]:
+            return Cut(side, at, node, Leaf(name, x))
+        left, right = node.left, node.right
+        if x[node.side] <= node.at:
+            left = insert(left, name, x, seed, step + 1)
+        else:
+            right = insert(right, name, x, seed, step + 1)
+        return Cut(node.side, node.at, left, right)
+
+    def forget(node, name):
+        if name not in node.points:
+            return node
+        if isinstance(node, Leaf):
+            return None
+        left, right = forget(node.left, name), forget(node.right, name)
+        return right if left is None else left if right is None else Cut(node.side, node.at, left, right)
+
+    def displacement(root, name):
+        x, most, node = root.points[name], 0.0, root
+        while any(p != x for p in node.points.values()):
+            here, beside = (node.left, node.right) if name in node.left.points else (node.right, node.left)
+            most = max(most, len(beside.points) / len(here.points))
+            node = here
+        return most
+
+    forest, extremes, out, places, spare = [None] * trees, Extremes(), [], [], sample
+    for n in range(len(series)):
+        if n + 1 < shingle:
+            out.append(0.0)
+            continue
+        x, full = tuple(series[n - q] for q in range(shingle)), len(places) == sample
+        seed, name = n << 20, spare if full else len(places)
+        goes = name
+        if full and unit(seed + 1000) < sample / window:
+            goes = int(unit(seed + 1001) * sample)
+            goes += goes >= spare
+        total = 0.0
+        for t in range(trees):
+            forest[t] = insert(forest[t], name, x, seed + (t + 1) * 1024) if forest[t] else Leaf(name, x)
+            if full:
+                total += displacement(forest[t], name)
+                forest[t] = forget(forest[t], goes)
+        if full:
+            spare = goes
+        else:
+            places.append(name)
+        out.append(1 - math.exp(-3 * extremes.add(total / trees)) if full else 0.0)
+    return out
+
+
+def silence(gaps, risk=1e-4, alpha=0.02, warm=20, missed=1):
+    """Odds of gaps beside a Weibull distribution of those before, whose parameters are by Menon's formulas: of the logarithms, the mean
+    is log(scale) - gamma/shape and the variance pi^2/(6 shape^2)."""
+    out, mean, variance = [0.0], 0.0, 0.0
+    for n, gap in enumerate(gaps):
+        out.append(0.0)
+        if n >= warm:
+            shape = math.sqrt(math.pi**2 / 6 / max(variance, 0.05**2))
+            law = weibull_min(shape, scale=math.exp(mean + np.euler_gamma / shape))
+            limit = max(law.isf(risk), math.exp(mean) * (1 + missed))
+            if gap >= limit:
+                out[-1], gap = risk / (risk + law.sf(gap)), limit
+        far, part = math.log(gap) - mean, max(1 / (n + 1), alpha)
+        mean, variance = mean + part * far, (1 - part) * (variance + part * far * far)
+    return out
+
+
 def half_space(series, window=250, shingle=3, trees=20, depth=7):
     """Tan et al., IJCAI 2011, algorithms 1 to 3, each node an object; random numbers are SplitMix64's of tree and node."""
-    def random(n):
-        mask = 2**64 - 1
-        n = (n + 1) * 0x9e3779b97f4a7c15 & mask
-        n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9 & mask
-        n = (n ^ n >> 27) * 0x94d049bb133111eb & mask
-        return n ^ n >> 31
-
     class Node:
         def __init__(self, tree, number, level, low, high):
             self.r = self.l = 0
@@ -154,11 +284,11 @@ def half_space(series, window=250, shingle=3, trees=20, depth=7):
 
     forest = []
     for t in range(trees):
-        s = [(random(t * 1000003 + q) >> 11) * 2.0**-53 for q in range(shingle)]
+        s = [unit(t * 1000003 + q) for q in range(shingle)]
         around = [2 * max(v, 1 - v) for v in s]
         forest.append(Node(t, 0, 0, [v - a for v, a in zip(s, around)], [v + a for v, a in zip(s, around)]))
     low, high = min(series[:window]), max(series[:window])
-    out, mean, variance, judged = [0.0] * window, 0.0, 0.0, 0
+    out, usual = [0.0] * window, Usual()
     for n in range(window, len(series)):
         x = [(series[n - q] - low) / (high - low) for q in range(shingle)]
         score = sum(tree.score(x) for tree in forest)
@@ -166,13 +296,7 @@ def half_space(series, window=250, shingle=3, trees=20, depth=7):
             tree.learn(x)
         anomaly = 0.0
         if n >= 2 * window:
-            below = mean - math.log2(1 + score)
-            if judged > 50 and below > 0:
-                anomaly = likely_within(below / math.sqrt(variance))
-            part = max(1 / (judged + 1), 0.01)
-            judged += 1
-            mean -= part * below
-            variance = (1 - part) * (variance + part * below * below)
+            anomaly = usual.judge(-math.log2(1 + score), 50)
         if (n + 1) % window == 0:
             for tree in forest:
                 tree.turn()
@@ -192,4 +316,12 @@ bumps = np.sin(np.arange(800) / 5) + 0.1 * rng.normal(size=800)
 bumps[[300, 600]] += 3
 write("spectral", bumps, spectral(bumps), "spectral-residual", "", 1e-9)
 write("half-space-trees", gaussian, half_space(gaussian), "half-space-trees", "", 1e-9)
+rounded = np.round(gaussian[:1200], 1)  # many points are the same
+rounded[700:760] = 0.5
+write("random-cut-forest", gaussian[600:1250], cut_forest(gaussian[600:1250]), "random-cut-forest", "", 1e-9)
+write("random-cut-forest-same", rounded, cut_forest(rounded, 8, 40, 2, 60), "random-cut-forest", "trees=8,sample=40,shingle=2,window=60", 1e-9)
+for name, gaps in (("regular", 10 + 0.2 * rng.normal(size=400)), ("chance", rng.exponential(10, 400))):
+    gaps[[250, 320]] = 60, 300
+    times = 1.7e9 + np.cumsum(np.round(np.concatenate([[0], gaps]), 3))
+    write("silence-" + name, times, silence(np.diff(times)), "silence", "", 1e-6)
 cases.close()
