@@ -79,9 +79,13 @@ static mw_status read_output(mw_model *m, mw_value root, mw_error *error)
 
 /* ---- trees ---- */
 
-enum { LEFT, RIGHT, FEATURE, THRESHOLD, MISSING, COVER, VALUE, STRICT, LISTS };
+/* Behind the values what a tree need not have: whether its tests are strict, its nodes' sets of
+ * categories, and the words of these. */
+enum { LEFT, RIGHT, FEATURE, THRESHOLD, MISSING, COVER, VALUE, STRICT, SET, WORDS, LISTS };
+enum { SET_WORDS = 8 };
 static const char *const list_names[LISTS] = {"left",         "right", "feature", "threshold",
-                                              "missing_left", "cover", "value",   "strict"};
+                                              "missing_left", "cover", "value",   "strict",
+                                              "set",          "sets"};
 
 static mw_status read_tree(mw_model *m, mw_value v, uint32_t width, double weight, mw_error *error)
 {
@@ -94,7 +98,7 @@ static mw_status read_tree(mw_model *m, mw_value v, uint32_t width, double weigh
     for (int i = 0; i < VALUE; i++)
         if (count[i] != n) status = MW_INVALID;
     if (!n || n > UINT32_MAX / 2 || count[VALUE] != n * width) status = MW_INVALID;
-    if (at[STRICT] && count[STRICT] != n) status = MW_INVALID;
+    if ((at[STRICT] && count[STRICT] != n) || (at[SET] && count[SET] != n)) status = MW_INVALID;
     if (status != MW_OK) mw_fail(error, status, "a tree's lists differ in length");
     mw_node *nodes = mw_model_zeros(n, sizeof *nodes);
     for (uint32_t i = 0; status == MW_OK && i < n; i++) {
@@ -109,7 +113,13 @@ static mw_status read_tree(mw_model *m, mw_value v, uint32_t width, double weigh
                              .feature = leaf ? 0 : whole(at[FEATURE][i]),
                              .missing = MW_MISSING_NAN,
                              .missing_left = at[MISSING][i] != 0};
+        if (leaf || !at[SET] || at[SET][i] < 0) continue;
+        nodes[i].test = MW_TEST_IN, nodes[i].set_len = SET_WORDS;
+        nodes[i].set = at[SET][i] < UINT32_MAX / SET_WORDS ? whole(at[SET][i]) * SET_WORDS
+                                                           : UINT32_MAX - SET_WORDS;
     }
+    uint32_t *words = mw_model_zeros(count[WORDS], sizeof *words);
+    for (size_t i = 0; i < count[WORDS]; i++) words[i] = whole(at[WORDS][i]);
     if (status == MW_OK)
         status = mw_forest_tree(
             m->forest,
@@ -117,10 +127,12 @@ static mw_status read_tree(mw_model *m, mw_value v, uint32_t width, double weigh
                        .count = (uint32_t)n,
                        .values = at[VALUE],
                        .value_count = count[VALUE],
+                       .sets = words,
+                       .set_count = count[WORDS],
                        .output = whole(mw_document_number(mw_json_field(v, "output"), 0)),
                        .weight = weight},
             error);
-    free(nodes);
+    free(nodes), free(words);
     for (int i = 0; i < LISTS; i++) free(at[i]);
     return status;
 }

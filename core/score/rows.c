@@ -9,8 +9,10 @@
 
 enum { NAME = 512, DEEP = 16 };
 
+/* What no score depends on may be anything. */
 static mw_status refuse(const mw_model *m, uint32_t feature, const mw_value *v, mw_error *error)
 {
+    if (!mw_model_uses(m, feature)) return MW_OK;
     const char *is = v->kind == MW_OBJECT  ? "an object"
                      : v->kind == MW_ARRAY ? "a list"
                                            : "a text, and the model knows no categories of it";

@@ -37,6 +37,7 @@ def describe(model, features=None):
     columns = [{"feature": i, "ops": []} for i in range(len(features))]
     for step in steps:
         columns = _transform(step, columns, list(features), texts)
+    columns = _own_encoding(estimator, columns, list(features), texts)
     about = _estimator(estimator, len(columns))
     described = [{"name": str(n), **({"texts": t} if t else {})} for n, t in zip(features, texts)]
     return {"moonweir": 1, "kind": type(estimator).__name__, "features": described, "columns": columns, **about}
@@ -68,7 +69,7 @@ def _code(column, category, texts):
     if category is None or (isinstance(category, float) and math.isnan(category)):
         return None
     if isinstance(category, str):
-        if column["ops"]:
+        if any(op[0] != "impute" for op in column["ops"]):
             raise Unsupported("texts behind another step than an encoder")
         known = texts[column["feature"]] = texts[column["feature"]] or []
         if category not in known:
@@ -113,11 +114,16 @@ def _column_transformer(step, columns, names, texts):
             continue
         indices = _indices(chosen, names, len(columns))
         taken = [columns[i] for i in indices]
-        if inner == "passthrough" or type(inner).__name__ == "FunctionTransformer" and inner.func is None:
+        if inner == "passthrough" or type(inner).__name__ == "FunctionTransformer" and _is_identity(inner.func):
             out += taken
         else:
             out += _transform(inner, taken, [names[i] for i in indices], texts)
     return out
+
+
+def _is_identity(function):
+    """What HistGradientBoosting puts before its numbers only looks at them."""
+    return function is None or getattr(getattr(function, "func", None), "__name__", "") == "check_array"
 
 
 def _indices(chosen, names, count):
@@ -148,22 +154,26 @@ def _imputer(step, columns, texts):
 
 
 def _one_hot(step, columns, texts):
-    if getattr(step, "infrequent_categories_", None) and any(c is not None for c in step.infrequent_categories_):
-        raise Unsupported("OneHotEncoder with infrequent categories")
     out = []
     for i, c in enumerate(columns):
-        dropped = step.drop_idx_[i] if step.drop_idx_ is not None else None
-        for k, category in enumerate(step.categories_[i]):
-            code = _code(c, category, texts)
-            if k != dropped:
-                out.append(_with(c, ["missing"] if code is None else ["is", code]))
+        codes = [_code(c, category, texts) for category in step.categories_[i]]
+        rare = getattr(step, "_infrequent_indices", None)
+        rare = set() if rare is None or rare[i] is None else set(rare[i].tolist())
+        made = [_with(c, ["missing"] if code is None else ["is", code]) for k, code in enumerate(codes) if k not in rare]
+        if rare:
+            unknown = float(step.handle_unknown in ("infrequent_if_exist", "warn"))
+            missing = float(codes.index(None) in rare) if None in codes else unknown
+            known = [(code, float(k in rare)) for k, code in enumerate(codes) if code is not None]
+            made.append(_with(c, ["map", [code for code, _ in known], [is_rare for _, is_rare in known], unknown, missing]))
+        if step.drop_idx_ is not None and step._drop_idx_after_grouping[i] is not None:
+            del made[step._drop_idx_after_grouping[i]]
+        out += made
     return out
 
 
 def _ordinal(step, columns, texts):
-    if getattr(step, "_infrequent_enabled", False):
-        raise Unsupported("OrdinalEncoder with infrequent categories")
     out = []
+    groups = getattr(step, "_default_to_infrequent_mappings", None) or [None] * len(columns)
     unknown = step.unknown_value if step.handle_unknown == "use_encoded_value" else None
     for i, c in enumerate(columns):
         codes, places = [], []
@@ -172,10 +182,19 @@ def _ordinal(step, columns, texts):
             code = _code(c, category, texts)
             if code is not None:
                 codes.append(code)
-                places.append(k)
+                places.append(k if groups[i] is None else int(groups[i][k]))
         plain = [None if v is None or math.isnan(v) else float(v) for v in (unknown, missing)]
         out.append(_with(c, ["map", codes, places, plain[0], plain[1]]))
     return out
+
+
+def _own_encoding(e, columns, names, texts):
+    """What an estimator does to its columns first."""
+    if getattr(e, "_preprocessor", None) is not None:  # HistGradientBoosting with categories
+        return _transform(e._preprocessor, columns, names, texts)
+    if type(e).__name__ == "CategoricalNB":
+        return [_with(c, ["is", float(k)]) for c, p in zip(columns, e.feature_log_prob_) for k in range(p.shape[1])]
+    return columns
 
 
 # ---- estimators ----
@@ -222,13 +241,22 @@ def _bayes(e, columns):
         layer = _layer(-0.5 / variance, bias, centers=e.theta_)
     elif name == "MultinomialNB":
         layer = _layer(e.feature_log_prob_, e.class_log_prior_)
+    elif name == "ComplementNB":
+        layer = _layer(e.feature_log_prob_, e.class_log_prior_ if len(e.classes_) == 1 else np.zeros(len(e.classes_)))
+    elif name == "CategoricalNB":
+        layer = _layer(np.concatenate(e.feature_log_prob_, axis=1), e.class_log_prior_)
     else:
-        if e.binarize is None or e.binarize != 0:
-            raise Unsupported("BernoulliNB with another binarize than 0")
         absent = np.log(1 - np.exp(e.feature_log_prob_))
         layer = _layer(e.feature_log_prob_ - absent, e.class_log_prior_ + absent.sum(axis=1))
-        layer["above"] = 0.0
-    return {"layers": [layer], "output": "softmax"}
+        if e.binarize is not None:
+            layer["above"] = _number(e.binarize)
+    if len(e.classes_) != 2:
+        return {"layers": [layer], "output": "softmax"}
+    if "centers" in layer:
+        return {"layers": [layer, _layer([[-1, 1]], [0])], "output": "sigmoid"}
+    for name in ("weights", "bias"):
+        layer[name] = (np.asarray(layer[name])[1:] - np.asarray(layer[name])[:1]).tolist()
+    return {"layers": [layer], "output": "sigmoid"}
 
 
 def _means(e, columns):
@@ -292,15 +320,17 @@ def _hist_boosting(e, columns):
     for row in e._predictors:
         for k, predictor in enumerate(row):
             n = predictor.nodes
-            if n["is_categorical"].any():
-                raise Unsupported("HistGradientBoosting with categorical features")
             leaf = n["is_leaf"].astype(bool)
             trees.append({"left": np.where(leaf, -1, n["left"].astype(int)).tolist(), "right": np.where(leaf, -1, n["right"].astype(int)).tolist(),
                           "feature": n["feature_idx"].tolist(), "threshold": [float(t) if math.isfinite(t) else 1e308 for t in n["num_threshold"]],
                           "missing_left": n["missing_go_to_left"].astype(int).tolist(), "cover": n["count"].tolist(),
                           "value": n["value"].tolist(), "output": k})
-    if getattr(e, "_preprocessor", None) is not None:
-        raise Unsupported("HistGradientBoosting with categorical features")
+            categorical = n["is_categorical"].astype(bool)
+            if categorical.any() and getattr(e, "_preprocessor", None) is None:
+                raise Unsupported("HistGradientBoosting with categorical features of a scikit-learn before 1.4")
+            if categorical.any():  # sets of codes that go to the left, 8 words of 32 bits each
+                trees[-1]["set"] = np.where(categorical, n["bitset_idx"].astype(int), -1).tolist()
+                trees[-1]["sets"] = predictor.raw_left_cat_bitsets.ravel().tolist()
     outputs = len(e._predictors[0])
     output = "same"
     if hasattr(e, "classes_"):
@@ -335,7 +365,7 @@ ESTIMATORS = [
     ({"LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "SGDRegressor", "BayesianRidge", "ARDRegression",
       "HuberRegressor", "TheilSenRegressor", "LinearSVR", "LinearSVC", "RidgeClassifier", "Perceptron", "Lars", "LassoLars", "QuantileRegressor"}, _linear),
     ({"LogisticRegression", "LogisticRegressionCV", "SGDClassifier"}, _logistic),
-    ({"GaussianNB", "MultinomialNB", "BernoulliNB"}, _bayes),
+    ({"GaussianNB", "MultinomialNB", "ComplementNB", "BernoulliNB", "CategoricalNB"}, _bayes),
     ({"KMeans", "MiniBatchKMeans"}, _means),
     ({"MLPClassifier", "MLPRegressor"}, _perceptron),
     ({"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor", "RandomForestClassifier",

@@ -20,7 +20,7 @@ from sklearn.ensemble import (ExtraTreesClassifier, ExtraTreesRegressor, Gradien
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge, RidgeClassifier, SGDClassifier,
                                   SGDRegressor)
-from sklearn.naive_bayes import BernoulliNB, GaussianNB, MultinomialNB
+from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
@@ -71,7 +71,7 @@ def case(name, model, x, y, rows, near=1e-6):
     scores = says(model, rows)
     with open(f"{folder}/{name}.rows.ndjson", "w") as f:
         for row in rows.to_dict("records"):
-            f.write(json.dumps({k: v for k, v in row.items() if not (isinstance(v, float) and math.isnan(v))}) + "\n")
+            f.write(json.dumps({k: v for k, v in row.items() if not (v is None or isinstance(v, float) and math.isnan(v))}) + "\n")
     with open(f"{folder}/{name}.score.ndjson", "w") as f:
         for s in scores:
             f.write(json.dumps(np.asarray(s, dtype=float).tolist()) + "\n")
@@ -96,6 +96,8 @@ for model in (LogisticRegression(), SGDClassifier(loss="log_loss", random_state=
         case(f"sk-{type(model).__name__}-{getattr(model, 'loss', '')}-{kind}", model, numbers, labels, more)
 for model in (GaussianNB(), BernoulliNB()):
     case(f"sk-{type(model).__name__}", model, numbers, classes, more)
+    case(f"sk-{type(model).__name__}-2", model, numbers, halves, more)
+case("sk-MultinomialNB-2", MultinomialNB(), numbers.abs(), halves, more.abs())
 case("sk-MultinomialNB", MultinomialNB(), numbers.abs(), classes, more.abs())
 case("sk-KMeans", KMeans(5, random_state=1, n_init=1), numbers, None, more)
 for activation in ("relu", "tanh", "logistic", "identity"):
@@ -142,6 +144,52 @@ case("sk-mixed-ordinal", mixed(OrdinalEncoder(handle_unknown="use_encoded_value"
      holes, hole_y, odd, 1e-12)
 case("sk-mixed-forest", mixed(OneHotEncoder(handle_unknown="ignore"), RandomForestClassifier(20, random_state=1)), holes,
      np.digitize(hole_y, [-0.5, 0.8]), odd, 1e-12)
+
+# categories
+case("sk-mixed-imputed", make_pipeline(ColumnTransformer([
+    ("numbers", SimpleImputer(), NAMES),
+    ("most", make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")), ["colour"]),
+    ("fill", make_pipeline(SimpleImputer(strategy="constant", fill_value="?"), OrdinalEncoder()), ["size"])]), Ridge()),
+    holes.assign(size=holes["size"].where(holes["n0"] < 1)), hole_y, odd.assign(colour=odd["colour"].where(odd["n2"] < 3)))
+shares = [0.4, 0.3, 0.2, 0.04, 0.03, 0.03]
+
+
+def towns(count, more=()):
+    """Texts of which some are rare, some are missing, and, in `more`, some are new; beside codes."""
+    x = frame(count, 0.1)
+    x["town"] = rng.choice(list("abcdef"), count, p=shares)
+    x["town"] = x["town"].where(rng.random(count) > 0.05)
+    x["code"] = rng.choice(np.arange(6) * 2 + 1, count, p=shares).astype(float)
+    x["code"] = x["code"].where(rng.random(count) > 0.05)
+    if more:
+        x.loc[rng.random(count) < 0.1, "town"] = more[0]
+        x.loc[rng.random(count) < 0.1, "code"] = more[1]
+    return x
+
+
+some, new = towns(800), towns(300, ("new", 4.0))
+some_y = target(some) + some["town"].isin(["b", "e"]) + some["code"].isin([1, 9])
+KEYS = ["town", "code", "colour"]
+for name, encoder in (
+        ("infrequent", OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.1)),
+        ("infrequent-ignore", OneHotEncoder(handle_unknown="ignore", max_categories=4)),
+        ("infrequent-drop", OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.1, drop="first")),
+        ("infrequent-ordinal", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-3, min_frequency=0.1)),
+        ("infrequent-missing", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-3, encoded_missing_value=-1, max_categories=3))):
+    last = HistGradientBoostingRegressor(max_iter=20)
+    case(f"sk-{name}", make_pipeline(ColumnTransformer([("texts", encoder, KEYS), ("rest", "passthrough", NAMES)], sparse_threshold=0), last), some, some_y, new, 1e-12)
+for name, frames in (("Hist-categories", (some, new)), ("Hist-dtype", tuple(x.astype({k: "category" for k in KEYS + ["size"]}) for x in (some, new)))):
+    chosen = KEYS + ["size"] if name == "Hist-categories" else "from_dtype"
+    case(f"sk-{name}", HistGradientBoostingRegressor(max_iter=30, categorical_features=chosen), frames[0], some_y, frames[1], 1e-12)
+case("sk-Hist-categories-3", HistGradientBoostingClassifier(max_iter=15, categorical_features=KEYS + ["size"]), some,
+     np.digitize(some_y, [-0.5, 1.5]), new, 1e-12)
+counts = pd.DataFrame(rng.poisson(2, (400, 5)), columns=NAMES)
+count_y = np.digitize(counts["n0"] - counts["n1"] + rng.normal(size=400), [-1, 1])
+case("sk-ComplementNB", ComplementNB(), counts, count_y, counts)
+case("sk-CategoricalNB", CategoricalNB(min_categories=20), counts, count_y, counts)
+case("sk-CategoricalNB-texts", make_pipeline(OrdinalEncoder(), CategoricalNB()), some[["colour", "size"]], (some_y > 0).astype(int), new[["colour", "size"]])
+case("sk-BernoulliNB-above", BernoulliNB(binarize=1.5), counts, count_y, counts)
+case("sk-BernoulliNB-none", BernoulliNB(binarize=None), (counts > 1).astype(float), count_y, (counts > 1).astype(float))
 
 # what is not supported says so
 from sklearn.decomposition import PCA
