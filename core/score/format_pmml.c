@@ -5,6 +5,7 @@
 #include "score/pmml_private.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ static int is_category(const mw_xml *field)
     return strcmp(mw_xml_text(field, "optype", "continuous"), "continuous") != 0;
 }
 
-static int field_of(mw_pmml *t, const char *name)
+int mw_pmml_field_of(mw_pmml *t, const char *name)
 {
     for (uint32_t i = 0; i < t->field_count; i++)
         if (strcmp(mw_xml_text(t->fields[i], "name", ""), name) == 0) return (int)i;
@@ -36,41 +37,68 @@ static int field_of(mw_pmml *t, const char *name)
     return -1;
 }
 
-static int add_column(mw_pmml *t, uint32_t field, const mw_xml *is)
+static int is_same(const mw_xml *a, const mw_xml *b)
+{
+    if (a == b || !a || !b || strcmp(a->name, b->name) != 0) return a == b;
+    if (mw_xml_is(a, "Array")) return a->text && b->text && strcmp(a->text, b->text) == 0;
+    return strcmp(mw_xml_text(a, "value", ""), mw_xml_text(b, "value", "")) == 0;
+}
+
+static int add_column(mw_pmml *t, uint32_t field, const mw_xml *is, int or_missing)
 {
     for (uint32_t i = 0; i < t->column_count; i++)
-        if (t->columns[i].field == field && t->columns[i].is == is) return (int)i;
+        if (t->columns[i].field == field && t->columns[i].or_missing == or_missing &&
+            is_same(t->columns[i].is, is))
+            return (int)i;
     if (t->column_count == t->column_room) {
         t->column_room = t->column_room ? 2 * t->column_room : 64;
         t->columns = realloc(t->columns, t->column_room * sizeof *t->columns);
         mw_assert(t->columns != NULL);
     }
-    t->columns[t->column_count] = (mw_pmml_column){field, is};
+    t->columns[t->column_count] = (mw_pmml_column){field, is, or_missing};
     if (!is && !is_category(t->fields[field]) &&
         strcmp(mw_xml_text(t->fields[field], "dataType", "double"), "float") != 0)
         t->any_double = 1;
     return (int)t->column_count++;
 }
 
-int mw_pmml_column_of(mw_pmml *t, const char *name, const char *value)
+static const mw_xml *value_of(mw_pmml *t, int field, const char *value)
 {
-    int field = field_of(t, name);
-    const mw_xml *is = NULL;
-    if (field < 0) return -1;
-    if (value) {
-        is = mw_xml_child(t->fields[field], "Value");
-        while (is && strcmp(mw_xml_text(is, "value", ""), value) != 0)
-            is = mw_xml_next(is, "Value");
-        if (!is) return mw_pmml_fault(t, "a field has no such value as", value) - 1;
-    } else if (is_category(t->fields[field])) {
-        return mw_pmml_refuse(t, "a comparison of the categories of", name) - 1;
-    }
-    return add_column(t, (uint32_t)field, is);
+    const mw_xml *is = mw_xml_child(t->fields[field], "Value");
+    while (is && strcmp(mw_xml_text(is, "value", ""), value) != 0) is = mw_xml_next(is, "Value");
+    if (!is) mw_pmml_fault(t, "a field has no such value as", value);
+    return is;
 }
 
-int mw_pmml_plain_column(mw_pmml *t, int column)
+int mw_pmml_column_of(mw_pmml *t, const char *name, const char *value)
 {
-    return add_column(t, t->columns[column].field, NULL);
+    int field = mw_pmml_field_of(t, name);
+    if (field < 0) return -1;
+    const mw_xml *is = value ? value_of(t, field, value) : NULL;
+    if (value && !is) return -1;
+    if (!value && is_category(t->fields[field]))
+        return mw_pmml_refuse(t, "a comparison of the categories of", name) - 1;
+    return add_column(t, (uint32_t)field, is, !value);
+}
+
+int mw_pmml_column_equal(mw_pmml *t, const char *name, const mw_xml *p)
+{
+    int field = mw_pmml_field_of(t, name);
+    if (field < 0) return -1;
+    const mw_xml *is = p; /* which has a number, if the field is none of categories */
+    if (is_category(t->fields[field])) is = value_of(t, field, mw_xml_text(p, "value", ""));
+    return is ? add_column(t, (uint32_t)field, is, 1) : -1;
+}
+
+int mw_pmml_column_in(mw_pmml *t, const char *name, const mw_xml *values)
+{
+    int field = mw_pmml_field_of(t, name);
+    return field < 0 ? -1 : add_column(t, (uint32_t)field, values, 1);
+}
+
+int mw_pmml_plain_column(mw_pmml *t, uint32_t field)
+{
+    return add_column(t, field, NULL, 1);
 }
 
 static int read_fields(mw_pmml *t, const mw_xml *root, const mw_xml *model)
@@ -150,16 +178,63 @@ static void put_features(mw_pmml *t)
     mw_buffer_text(&t->json, "]");
 }
 
-/* The number by which a row has a value: its place among the texts, or itself. */
-static double code_of(const mw_xml *field, const mw_xml *value)
+/* The number by which a row has a value: its place among the texts, or itself. NaN: it has none. */
+static double code_of(const mw_xml *field, const char *value, size_t len)
 {
     double code = 0;
-    if (strcmp(mw_xml_text(field, "dataType", ""), "string") != 0)
-        return mw_xml_number(value, "value", NAN);
-    for (const mw_xml *v = mw_xml_child(field, "Value"); v && v != value;
-         v = mw_xml_next(v, "Value"))
-        code++;
-    return code;
+    char number[64], *end;
+    if (strcmp(mw_xml_text(field, "dataType", ""), "string") != 0) {
+        snprintf(number, sizeof number, "%.*s", (int)len, value);
+        code = strtod(number, &end);
+        return len && len < sizeof number && !*end ? code : NAN;
+    }
+    for (const mw_xml *v = mw_xml_child(field, "Value"); v; v = mw_xml_next(v, "Value"), code++) {
+        const char *text = mw_xml_text(v, "value", "");
+        if (strlen(text) == len && memcmp(text, value, len) == 0) return code;
+    }
+    return NAN;
+}
+
+/* The next value of a list: words, which may be in quotes, in which a quote is behind a backslash.
+ * 0: there is none. */
+static int next_value(const char **at, mw_buffer *value)
+{
+    const char *p = *at + strspn(*at, " \t\r\n");
+    int quoted = *p == '"';
+    value->len = 0;
+    if (!*p) return 0;
+    for (p += quoted; *p && (quoted ? *p != '"' : !strchr(" \t\r\n", *p)); p++) {
+        if (quoted && *p == '\\' && p[1] == '"') p++;
+        mw_buffer_append(value, p, 1);
+    }
+    *at = p + (quoted && *p);
+    return 1;
+}
+
+/* A column that is 1 where the field has one of some values, and 0 where it has another. */
+static int put_values(mw_pmml *t, const mw_pmml_column *c)
+{
+    const mw_xml *field = t->fields[c->field];
+    mw_buffer value = {0};
+    int array = mw_xml_is(c->is, "Array"), count = 0;
+    const char *text = array ? c->is->text ? c->is->text : "" : mw_xml_text(c->is, "value", "");
+    mw_buffer_text(&t->json, "[\"map\",[");
+    for (const char *at = text; array ? next_value(&at, &value) : !count;) {
+        if (!array) mw_buffer_append(&value, text, strlen(text));
+        double code = code_of(field, value.len ? value.bytes : "", value.len);
+        if (isnan(code) && strcmp(mw_xml_text(field, "dataType", ""), "string") != 0) {
+            mw_buffer_append(&value, "", 1);
+            mw_pmml_fault(t, "a category is no number:", value.bytes);
+            break;
+        }
+        if (isnan(code)) code = -2; /* which no row has */
+        mw_buffer_format(&t->json, count++ ? ",%.17g" : "%.17g", code);
+    }
+    mw_buffer_text(&t->json, "],[");
+    for (int i = 0; i < count; i++) mw_buffer_text(&t->json, i ? ",1" : "1");
+    mw_buffer_format(&t->json, "],0,%s]", c->or_missing ? "null" : "0");
+    mw_buffer_close(&value);
+    return t->status == MW_OK;
 }
 
 static int put_columns(mw_pmml *t)
@@ -172,13 +247,7 @@ static int put_columns(mw_pmml *t)
     for (uint32_t i = 0; i < t->column_count; i++) {
         const mw_pmml_column *c = &t->columns[i];
         mw_buffer_format(&t->json, "%s{\"feature\":%u,\"ops\":[", i ? "," : "", c->field);
-        if (c->is) {
-            double code = code_of(t->fields[c->field], c->is);
-            if (!isfinite(code))
-                return mw_pmml_fault(t,
-                                     "a category is no number:", mw_xml_text(c->is, "value", ""));
-            mw_buffer_format(&t->json, "[\"is\",%.17g]", code);
-        }
+        if (c->is && !put_values(t, c)) return 0;
         mw_buffer_text(&t->json, "]}");
     }
     mw_buffer_format(&t->json, "],\"float\":%s", t->any_double ? "false" : "true");

@@ -8,18 +8,63 @@
 
 #include <stdint.h>
 
-enum { MW_PMML_FIELDS = 1 << 16, MW_PMML_CLASSES = 1 << 10, MW_PMML_DEEP = 256 /* most */ };
+enum {
+    MW_PMML_FIELDS = 1 << 16,
+    MW_PMML_CLASSES = 1 << 10,
+    MW_PMML_DEEP = 1000,
+    MW_PMML_NODES = 1 << 20 /* most */
+};
 
-/* A column: a field's number, or whether it is a value of it. */
+/* A column: a field's number, or whether it has a value, or one of some. */
 typedef struct mw_pmml_column {
     uint32_t field;
-    const mw_xml *is; /* a Value, of a field of categories; NULL: the number */
+    const mw_xml *is; /* a Value, of a field of categories; an Array; NULL: the number */
+    int or_missing;   /* missing where the field is; else a missing value is no value of it */
 } mw_pmml_column;
 
 /* A tree as it is put together. */
 typedef struct mw_pmml_node {
     double threshold, left, right, feature, missing_left, strict, cover;
 } mw_pmml_node;
+
+/* How a tree is read. */
+typedef struct mw_pmml_tree {
+    int classes, votes; /* votes: a leaf is for one class */
+    int last_counts;    /* of a node none of whose children is */
+    enum {
+        MW_PMML_NONE,
+        MW_PMML_DEFAULT,
+        MW_PMML_NULL, /* where a predicate is unknown */
+        MW_PMML_LAST
+    } missing;
+} mw_pmml_tree;
+
+/* Where a predicate leads: into a node; to a node's child of that name, and those behind it; to
+ * what a node says itself; to nothing; or to what is left of a compound predicate. */
+typedef struct mw_pmml_way {
+    enum { MW_PMML_INTO, MW_PMML_CHILD, MW_PMML_SELF, MW_PMML_NOTHING, MW_PMML_REST } kind;
+    const mw_pmml_tree *tree;
+    const mw_xml *node, *child;
+    const struct mw_pmml_rest *rest;
+} mw_pmml_way;
+
+typedef struct mw_pmml_ways {
+    const mw_pmml_way *yes, *no, *unknown;
+} mw_pmml_ways;
+
+/* A compound predicate, from one of its parts on. */
+typedef struct mw_pmml_rest {
+    const mw_xml *part; /* NULL: it is over */
+    enum { MW_PMML_AND, MW_PMML_OR, MW_PMML_XOR, MW_PMML_SURROGATE } how;
+    int unknown, odd; /* some part was unknown; an odd number was true */
+    mw_pmml_ways to;
+} mw_pmml_rest;
+
+/* The fields that are not missing where a node is reached, the last first. */
+typedef struct mw_pmml_known {
+    uint32_t field;
+    const struct mw_pmml_known *before;
+} mw_pmml_known;
 
 typedef struct mw_pmml {
     const mw_xml **fields; /* DataFields of the features */
@@ -45,17 +90,35 @@ typedef struct mw_pmml {
  * line. */
 int mw_pmml_refuse(mw_pmml *t, const char *what, const char *name);
 int mw_pmml_fault(mw_pmml *t, const char *what, const char *name);
+/* The number of a field. -1: there is none. */
+int mw_pmml_field_of(mw_pmml *t, const char *name);
 /* The column of a field's number, or of whether it has a value. -1: it cannot be. */
 int mw_pmml_column_of(mw_pmml *t, const char *name, const char *value);
-/* The column of the field that a column is of, as it is: missing where the field is. */
-int mw_pmml_plain_column(mw_pmml *t, int column);
+/* Whether it has the value of a predicate, and missing where it is. */
+int mw_pmml_column_equal(mw_pmml *t, const char *name, const mw_xml *p);
+/* Whether the field has a value of an Array, and missing where it is. */
+int mw_pmml_column_in(mw_pmml *t, const char *name, const mw_xml *values);
+/* The column of a field as it is: missing where it is. */
+int mw_pmml_plain_column(mw_pmml *t, uint32_t field);
 /* The number of a value of the target; -1. */
 int mw_pmml_class_of(mw_pmml *t, const char *value);
 /* The model that an element holds; NULL: none of those that are supported. What else it holds. */
 const mw_xml *mw_pmml_model_in(const mw_xml *e);
 const char *mw_pmml_other_model(const mw_xml *e);
 
-/* pmml_trees.c: trees of one output, summed or averaged, with what they are scaled by; and those of
+/* pmml_trees.c: the tree from one of its elements on, or a leaf; nodes' numbers, or -1. */
+int64_t mw_pmml_add_way(mw_pmml *t, const struct mw_pmml_way *way, const struct mw_pmml_known *k,
+                        int depth);
+uint32_t mw_pmml_add_node(mw_pmml *t);
+/* pmml_predicates.c: a predicate, and where it leads. */
+int64_t mw_pmml_add_predicate(mw_pmml *t, const mw_xml *p, const mw_pmml_ways *to,
+                              const struct mw_pmml_known *k, int depth);
+int64_t mw_pmml_add_rest(mw_pmml *t, const struct mw_pmml_rest *rest, const struct mw_pmml_known *k,
+                         int depth);
+/* Whether a predicate is true where another is false, if neither's field is missing. */
+int mw_pmml_is_contrary(mw_pmml *t, const mw_xml *p, const mw_xml *other);
+
+/* Trees of one output, summed or averaged, with what they are scaled by; and those of
  * a whole model. */
 int mw_pmml_put_ensemble(mw_pmml *t, const mw_xml *model, uint32_t output);
 int mw_pmml_put_trees(mw_pmml *t, const mw_xml *model);

@@ -17,10 +17,13 @@ static const char *transform_of(mw_pmml *t, const mw_xml *model, uint32_t output
     return "same";
 }
 
-/* The tables that have an output: one, or of several classes one each; of two only the second's. */
-static uint32_t tables_of(mw_pmml *t, const mw_xml *model, const mw_xml **tables)
+/* The tables that have an output: one, or of several classes one each; of two only the second's,
+ * less the first's where `less` is asked for. */
+static uint32_t tables_of(mw_pmml *t, const mw_xml *model, const mw_xml **tables,
+                          const mw_xml **less)
 {
     uint32_t count = 0;
+    if (less) *less = NULL;
     const mw_xml *one = mw_xml_child(model, "RegressionTable");
     for (; one && count < MW_PMML_CLASSES; one = mw_xml_next(one, "RegressionTable"))
         tables[count++] = one;
@@ -31,7 +34,10 @@ static uint32_t tables_of(mw_pmml *t, const mw_xml *model, const mw_xml **tables
         const mw_xml *other = tables[0];
         tables[0] = tables[1], tables[1] = other;
     }
-    if (tables[1]->child || mw_xml_number(tables[1], "intercept", 0) != 0)
+    if (!tables[1]->child && mw_xml_number(tables[1], "intercept", 0) == 0) return 1;
+    if (less && strcmp(mw_xml_text(model, "normalizationMethod", "none"), "softmax") == 0)
+        *less = tables[1]; /* a softmax of two is the sigmoid of their difference */
+    else
         return mw_pmml_refuse(t, "a regression of two classes with two", "RegressionTable") * 0u;
     return 1;
 }
@@ -51,9 +57,8 @@ static int add_predictors(mw_pmml *t, const mw_xml *table)
     return 1;
 }
 
-static void put_weights(mw_pmml *t, const mw_xml *table)
+static void add_weights(mw_pmml *t, const mw_xml *table, double sign, double *weights)
 {
-    double *weights = mw_model_zeros(t->column_count, sizeof *weights);
     for (const mw_xml *p = table->child; p; p = p->next) {
         int category = mw_xml_is(p, "CategoricalPredictor");
         int at = mw_pmml_column_of(t, mw_xml_text(p, "name", ""),
@@ -61,8 +66,15 @@ static void put_weights(mw_pmml *t, const mw_xml *table)
         double weight = mw_xml_number(p, "coefficient", NAN);
         if (isnan(weight))
             mw_pmml_fault(t, "a predictor's coefficient is no number:", mw_xml_text(p, "name", ""));
-        weights[at] += weight;
+        weights[at] += sign * weight;
     }
+}
+
+static void put_weights(mw_pmml *t, const mw_xml *table, const mw_xml *less)
+{
+    double *weights = mw_model_zeros(t->column_count, sizeof *weights);
+    add_weights(t, table, 1, weights);
+    if (less) add_weights(t, less, -1, weights);
     mw_buffer_text(&t->json, "[");
     for (uint32_t i = 0; i < t->column_count; i++)
         mw_buffer_format(&t->json, i ? ",%.17g" : "%.17g", weights[i]);
@@ -72,21 +84,23 @@ static void put_weights(mw_pmml *t, const mw_xml *table)
 
 int mw_pmml_put_regression(mw_pmml *t, const mw_xml *model)
 {
-    const mw_xml *tables[MW_PMML_CLASSES];
-    uint32_t count = tables_of(t, model, tables);
+    const mw_xml *tables[MW_PMML_CLASSES], *less;
+    uint32_t count = tables_of(t, model, tables, &less);
     if (!count) return mw_pmml_fault(t, "a RegressionModel has no", "RegressionTable");
     for (uint32_t k = 0; k < count; k++)
         if (!add_predictors(t, tables[k])) return 0;
+    if (less && !add_predictors(t, less)) return 0;
     if (!t->column_count) return mw_pmml_fault(t, "a RegressionModel has no", "predictor");
     mw_buffer_text(&t->json, ",\"layers\":[{\"activation\":\"identity\",\"weights\":[");
     for (uint32_t k = 0; k < count; k++) {
         if (k) mw_buffer_text(&t->json, ",");
-        put_weights(t, tables[k]);
+        put_weights(t, tables[k], less);
     }
     mw_buffer_text(&t->json, "],\"bias\":[");
     for (uint32_t k = 0; k < count; k++)
         mw_buffer_format(&t->json, k ? ",%.17g" : "%.17g",
-                         mw_xml_number(tables[k], "intercept", 0));
+                         mw_xml_number(tables[k], "intercept", 0) -
+                             (less ? mw_xml_number(less, "intercept", 0) : 0));
     mw_buffer_format(&t->json, "]}],\"output\":\"%s\"", transform_of(t, model, count));
     return t->status == MW_OK;
 }
@@ -114,7 +128,7 @@ int mw_pmml_put_chain(mw_pmml *t, const mw_xml *segments)
         last = mw_pmml_model_in(s);
     if (!last || !mw_xml_is(last, "RegressionModel"))
         return mw_pmml_refuse(t, "a modelChain that ends with", last ? last->name : "none");
-    uint32_t count = tables_of(t, last, tables);
+    uint32_t count = tables_of(t, last, tables, NULL);
     if (!count) return mw_pmml_fault(t, "a RegressionModel has no", "RegressionTable");
     t->width = 1;
     mw_buffer_text(&t->json, ",\"trees\":[");

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t add_node(mw_pmml *t)
+uint32_t mw_pmml_add_node(mw_pmml *t)
 {
     if (t->node_count == t->node_room) {
         t->node_room = t->node_room ? 2 * t->node_room : 256;
@@ -20,59 +20,49 @@ static uint32_t add_node(mw_pmml *t)
     return t->node_count++;
 }
 
-/* A leaf's value: its score, or of classes their shares (of two the second's). */
-static int64_t add_leaf(mw_pmml *t, const mw_xml *node, int classes)
+/* The shares of the classes that a leaf has; or of one, of which its score is, or which has the
+ * greatest. */
+static int read_shares(mw_pmml *t, const mw_pmml_tree *m, const mw_xml *node, double *shares)
 {
-    uint32_t at = add_node(t);
-    double *to = t->values + (size_t)at * t->width, all = 0, *shares;
-    if (!classes) {
+    const char *score = mw_xml_text(node, "score", NULL);
+    const mw_xml *s = mw_xml_child(node, "ScoreDistribution");
+    double all = 0;
+    uint32_t most = 0;
+    if (score && (m->votes || !s)) {
+        int k = mw_pmml_class_of(t, score);
+        if (k >= 0) shares[k] = 1;
+        return k >= 0;
+    }
+    for (; s; s = mw_xml_next(s, "ScoreDistribution")) {
+        int k = mw_pmml_class_of(t, mw_xml_text(s, "value", ""));
+        if (k < 0) return 0;
+        shares[k] = mw_xml_number(s, "probability", mw_xml_number(s, "recordCount", 0));
+        all += shares[k];
+        if (shares[k] > shares[most]) most = (uint32_t)k;
+    }
+    if (!(all > 0)) return mw_pmml_fault(t, "a leaf has no", "ScoreDistribution");
+    for (uint32_t k = 0; k < t->class_count; k++)
+        shares[k] = m->votes ? k == most : shares[k] / all;
+    return 1;
+}
+
+/* A leaf's value: its score, or of classes their shares (of two the second's). */
+static int64_t add_leaf(mw_pmml *t, const mw_pmml_tree *m, const mw_xml *node)
+{
+    uint32_t at = mw_pmml_add_node(t);
+    double *to = t->values + (size_t)at * t->width;
+    if (!m->classes) {
         *to = mw_xml_number(node, "score", NAN);
         return isnan(*to) ? mw_pmml_fault(t, "a leaf has no number as its", "score") - 1
                           : (int64_t)at;
     }
-    shares = mw_model_zeros(t->class_count, sizeof *shares);
-    for (const mw_xml *s = mw_xml_child(node, "ScoreDistribution"); s;
-         s = mw_xml_next(s, "ScoreDistribution")) {
-        int k = mw_pmml_class_of(t, mw_xml_text(s, "value", ""));
-        if (k < 0) break;
-        shares[k] = mw_xml_number(s, "probability", mw_xml_number(s, "recordCount", 0));
-        all += shares[k];
-    }
-    if (t->status == MW_OK && !(all > 0)) mw_pmml_fault(t, "a leaf has no", "ScoreDistribution");
-    for (uint32_t k = 0; all > 0 && k < t->class_count; k++)
-        if (t->width > 1) to[k] = shares[k] / all;
-        else if (k == 1)
-            *to = shares[k] / all;
+    double *shares = mw_model_zeros(t->class_count, sizeof *shares);
+    int good = read_shares(t, m, node, shares);
+    if (good && t->width > 1) memcpy(to, shares, t->width * sizeof *to);
+    else if (good)
+        *to = shares[1];
     free(shares);
-    return t->status == MW_OK ? (int64_t)at : -1;
-}
-
-typedef struct test {
-    int column, turned, strict; /* turned: what is true is to the right */
-    double threshold;
-} test;
-
-static int read_test(mw_pmml *t, const mw_xml *p, test *to)
-{
-    const char *operator= mw_xml_text(p, "operator", ""), *field = mw_xml_text(p, "field", "");
-    const char *value = mw_xml_text(p, "value", "");
-    int equal = strcmp(operator, "equal") == 0, other = strcmp(operator, "notEqual") == 0;
-    *to = (test){.threshold = 0.5};
-    if (equal || other) {
-        to->column = mw_pmml_column_of(t, field, value), to->turned = equal;
-        return to->column >= 0;
-    }
-    to->column = mw_pmml_column_of(t, field, NULL);
-    to->threshold = mw_xml_number(p, "value", NAN);
-    int greater = strcmp(operator, "greaterThan") == 0,
-        at_least = strcmp(operator, "greaterOrEqual") == 0;
-    to->turned = greater || at_least;
-    to->strict = strcmp(operator, "lessThan") == 0 || at_least;
-    if (!to->turned && !to->strict && strcmp(operator, "lessOrEqual") != 0)
-        return mw_pmml_refuse(t, "a predicate with the operator", operator);
-    if (to->column >= 0 && isnan(to->threshold))
-        return mw_pmml_fault(t, "a predicate compares with", value);
-    return to->column >= 0;
+    return good ? (int64_t)at : -1;
 }
 
 static const mw_xml *predicate_of(const mw_xml *node)
@@ -82,97 +72,77 @@ static const mw_xml *predicate_of(const mw_xml *node)
     return NULL;
 }
 
-typedef struct tree_model {
-    int classes, last_counts; /* noTrueChildStrategy is returnLastPrediction */
-    int by_default, by_null;  /* missingValueStrategy is defaultChild, or nullPrediction */
-} tree_model;
-
-/* The fields that are not missing where a node is reached, the last first. */
-typedef struct known {
-    uint32_t field;
-    const struct known *before;
-} known;
-
-static int64_t add_subtree(mw_pmml *t, const tree_model *m, const mw_xml *node, const known *k,
-                           int depth);
-static int64_t add_children(mw_pmml *t, const tree_model *m, const mw_xml *node, const mw_xml *from,
-                            const known *k, int depth);
-
-static int is_known(const known *k, uint32_t field)
-{
-    while (k && k->field != field) k = k->before;
-    return k != NULL;
-}
-
 /* What a tree says of a row for which it says nothing. */
-static int64_t add_null(mw_pmml *t)
+static int64_t add_nothing(mw_pmml *t)
 {
-    uint32_t at = add_node(t);
+    uint32_t at = mw_pmml_add_node(t);
     for (uint32_t k = 0; k < t->width; k++) t->values[(size_t)at * t->width + k] = NAN;
     return at;
 }
 
-/* A missing value ends here: the prediction is null, or, where none of a node's children is meant
- * then, the node's own if that counts. Below, the field is known. */
-static int64_t add_guard(mw_pmml *t, const tree_model *m, const mw_xml *node, const mw_xml *from,
-                         int column, const known *k, int depth)
+static const mw_xml *default_child(const mw_xml *node)
 {
-    const known with = {t->columns[column].field, k};
-    int plain = mw_pmml_plain_column(t, column);
-    uint32_t at = add_node(t);
-    int64_t there = add_children(t, m, node, from, &with, depth + 1);
-    int64_t missing = m->by_null || !m->last_counts ? add_null(t) : add_leaf(t, node, m->classes);
-    mw_pmml_node *n = &t->nodes[at];
-    n->feature = plain, n->threshold = INFINITY; /* any value is below or at it */
-    n->left = (double)there, n->right = (double)missing;
-    return there < 0 || missing < 0 ? -1 : (int64_t)at;
+    const char *id = mw_xml_text(node, "defaultChild", "");
+    const mw_xml *child = mw_xml_child(node, "Node");
+    while (child && strcmp(mw_xml_text(child, "id", ""), id) != 0)
+        child = mw_xml_next(child, "Node");
+    return child;
 }
 
-/* Whether the next child's predicate is the contrary of a test. */
-static int is_contrary(mw_pmml *t, const test *of, const mw_xml *next)
+/* Where a child leads whose predicate is unknown. `rest`: its next sibling, were it false. */
+static mw_pmml_way when_unknown(const mw_pmml_tree *m, const mw_xml *node, const mw_xml *rest)
 {
-    const mw_xml *p = next ? predicate_of(next) : NULL;
-    test other;
-    return p && mw_xml_is(p, "SimplePredicate") && read_test(t, p, &other) &&
-           other.column == of->column && other.threshold == of->threshold &&
-           other.turned != of->turned && other.strict == of->strict;
+    const mw_xml *child;
+    switch (m->missing) {
+    case MW_PMML_DEFAULT:
+        child = default_child(node);
+        return (mw_pmml_way){child ? MW_PMML_INTO : MW_PMML_NOTHING, m, child, NULL, NULL};
+    case MW_PMML_LAST:
+        return (mw_pmml_way){MW_PMML_SELF, m, node, NULL, NULL};
+    case MW_PMML_NULL:
+        return (mw_pmml_way){MW_PMML_NOTHING, m, NULL, NULL, NULL};
+    default:
+        return (mw_pmml_way){MW_PMML_CHILD, m, node, rest, NULL};
+    }
 }
 
 /* The first of the children, from one on, whose predicate is true. */
-static int64_t add_children(mw_pmml *t, const tree_model *m, const mw_xml *node, const mw_xml *from,
-                            const known *k, int depth)
+static int64_t add_children(mw_pmml *t, const mw_pmml_tree *m, const mw_xml *node,
+                            const mw_xml *child, const mw_pmml_known *k, int depth)
 {
-    test of;
-    if (depth > MW_PMML_DEEP) return mw_pmml_fault(t, "its trees are too deep:", "Node") - 1;
-    if (!from) return m->last_counts ? add_leaf(t, node, m->classes) : add_null(t);
-    const mw_xml *p = predicate_of(from), *next = mw_xml_next(from, "Node");
+    if (!child) return m->last_counts ? add_leaf(t, m, node) : add_nothing(t);
+    const mw_xml *p = predicate_of(child), *next = mw_xml_next(child, "Node");
     if (!p) return mw_pmml_fault(t, "a node has no", "predicate") - 1;
-    if (mw_xml_is(p, "False")) return add_children(t, m, node, next, k, depth + 1);
-    if (mw_xml_is(p, "True")) return add_subtree(t, m, from, k, depth + 1);
-    if (!mw_xml_is(p, "SimplePredicate"))
-        return mw_pmml_refuse(t, "a predicate of the kind", p->name) - 1;
-    if (!read_test(t, p, &of)) return -1;
-    int contrary = is_contrary(t, &of, next);
-    if (!m->by_default && (m->by_null || contrary) && !is_known(k, t->columns[of.column].field))
-        return add_guard(t, m, node, from, of.column, k, depth);
-    uint32_t at = add_node(t);
-    int64_t yes = add_subtree(t, m, from, k, depth + 1);
-    int64_t no = contrary ? add_subtree(t, m, next, k, depth + 1)
-                          : add_children(t, m, node, next, k, depth + 1);
-    const char *missing = mw_xml_text(node, "defaultChild", "");
-    int to_yes = m->by_default && strcmp(mw_xml_text(from, "id", "-"), missing) == 0;
-    mw_pmml_node *n = &t->nodes[at];
-    n->feature = of.column, n->threshold = of.threshold, n->strict = of.strict;
-    n->left = (double)(of.turned ? no : yes), n->right = (double)(of.turned ? yes : no);
-    n->missing_left = of.turned ? !to_yes : to_yes;
-    return yes < 0 || no < 0 ? -1 : (int64_t)at;
+    mw_pmml_way yes = {MW_PMML_INTO, m, child, NULL, NULL},
+                no = {MW_PMML_CHILD, m, node, next, NULL};
+    mw_pmml_way unknown = when_unknown(m, node, next);
+    if (next && mw_pmml_is_contrary(t, p, predicate_of(next))) {
+        no = (mw_pmml_way){MW_PMML_INTO, m, next, NULL, NULL};
+        unknown = when_unknown(m, node, mw_xml_next(next, "Node"));
+    }
+    return mw_pmml_add_predicate(t, p, &(mw_pmml_ways){&yes, &no, &unknown}, k, depth + 1);
 }
 
-static int64_t add_subtree(mw_pmml *t, const tree_model *m, const mw_xml *node, const known *k,
-                           int depth)
+int64_t mw_pmml_add_way(mw_pmml *t, const mw_pmml_way *way, const mw_pmml_known *k, int depth)
 {
-    const mw_xml *first = mw_xml_child(node, "Node");
-    return first ? add_children(t, m, node, first, k, depth) : add_leaf(t, node, m->classes);
+    const mw_xml *first;
+    if (depth > MW_PMML_DEEP) return mw_pmml_fault(t, "its trees are too deep:", "Node") - 1;
+    if (t->node_count > MW_PMML_NODES)
+        return mw_pmml_fault(t, "a tree's predicates are too many:", "Node") - 1;
+    switch (way->kind) {
+    case MW_PMML_INTO:
+        first = mw_xml_child(way->node, "Node");
+        return first ? add_children(t, way->tree, way->node, first, k, depth + 1)
+                     : add_leaf(t, way->tree, way->node);
+    case MW_PMML_CHILD:
+        return add_children(t, way->tree, way->node, way->child, k, depth + 1);
+    case MW_PMML_SELF:
+        return add_leaf(t, way->tree, way->node);
+    case MW_PMML_NOTHING:
+        return add_nothing(t);
+    default:
+        return mw_pmml_add_rest(t, way->rest, k, depth + 1);
+    }
 }
 
 /* JSON has neither of the two, and readers of it read these so. */
@@ -193,19 +163,28 @@ static void put_list(mw_pmml *t, const char *name, size_t offset)
     mw_buffer_text(&t->json, "]");
 }
 
-static int put_tree(mw_pmml *t, const mw_xml *tree, uint32_t output, double factor)
+/* 0: a strategy that is not supported. */
+static int read_tree(mw_pmml *t, const mw_xml *tree, int votes, mw_pmml_tree *m)
 {
+    static const char *const strategies[] = {"none", "defaultChild", "nullPrediction",
+                                             "lastPrediction"};
     const char *missing = mw_xml_text(tree, "missingValueStrategy", "none");
     const char *last = mw_xml_text(tree, "noTrueChildStrategy", "returnNullPrediction");
-    tree_model m = {strcmp(mw_xml_text(tree, "functionName", ""), "classification") == 0,
-                    strcmp(last, "returnLastPrediction") == 0, strcmp(missing, "defaultChild") == 0,
-                    strcmp(missing, "nullPrediction") == 0};
+    *m = (mw_pmml_tree){strcmp(mw_xml_text(tree, "functionName", ""), "classification") == 0, votes,
+                        strcmp(last, "returnLastPrediction") == 0, MW_PMML_NONE};
+    while (m->missing < 4 && strcmp(strategies[m->missing], missing) != 0) m->missing++;
+    return m->missing < 4 || mw_pmml_refuse(t, "the missingValueStrategy", missing);
+}
+
+static int put_tree(mw_pmml *t, const mw_xml *tree, uint32_t output, double factor, int votes)
+{
+    mw_pmml_tree m;
     const mw_xml *node = mw_xml_child(tree, "Node");
+    const mw_pmml_way root = {MW_PMML_INTO, &m, node, NULL, NULL};
+    if (!read_tree(t, tree, votes, &m)) return 0;
     t->node_count = 0;
     if (!node) return mw_pmml_fault(t, "a tree has no", "Node");
-    if (!m.by_default && !m.by_null && strcmp(missing, "none") != 0)
-        return mw_pmml_refuse(t, "the missingValueStrategy", missing);
-    if (add_subtree(t, &m, node, NULL, 0) < 0) return 0;
+    if (mw_pmml_add_way(t, &root, NULL, 0) < 0) return 0;
     mw_buffer_format(&t->json, "%s{\"output\":%u", t->trees++ ? "," : "", output);
     put_list(t, "left", offsetof(mw_pmml_node, left));
     put_list(t, "right", offsetof(mw_pmml_node, right));
@@ -223,6 +202,19 @@ static int put_tree(mw_pmml *t, const mw_xml *tree, uint32_t output, double fact
 
 /* ---- ensembles ---- */
 
+typedef struct method {
+    const char *name;
+    int weighted, average, votes;
+} method;
+
+static const method methods[] = {{"sum", 0, 0, 0},
+                                 {"weightedSum", 1, 0, 0},
+                                 {"average", 0, 1, 0},
+                                 {"weightedAverage", 1, 1, 0},
+                                 {"majorityVote", 0, 1, 1},
+                                 {"weightedMajorityVote", 1, 1, 1},
+                                 {0}};
+
 /* Trees of one output: their sum, or average, times a factor, and a constant beside it. */
 int mw_pmml_put_ensemble(mw_pmml *t, const mw_xml *model, uint32_t output)
 {
@@ -235,15 +227,17 @@ int mw_pmml_put_ensemble(mw_pmml *t, const mw_xml *model, uint32_t output)
         return mw_pmml_refuse(t, "a chain that begins with a", "RegressionModel");
     for (uint32_t k = 0; k < t->width; k++) t->base[t->width > 1 ? k : output] += constant;
     if (isnan(factor) || isnan(constant)) return mw_pmml_fault(t, "a number is none in", "Target");
-    if (mw_xml_is(model, "TreeModel")) return put_tree(t, model, output, factor);
+    if (mw_xml_is(model, "TreeModel")) return put_tree(t, model, output, factor, 0);
     if (!segments) return mw_pmml_fault(t, "a MiningModel has no", "Segmentation");
     const char *how = mw_xml_text(segments, "multipleModelMethod", "");
-    int average = strcmp(how, "average") == 0;
-    size_t count = 0;
-    if (!average && strcmp(how, "sum") != 0)
-        return mw_pmml_refuse(t, "the multipleModelMethod", how);
+    const method *by = methods;
+    double all = 0;
+    while (by->name && strcmp(by->name, how) != 0) by++;
+    if (!by->name) return mw_pmml_refuse(t, "the multipleModelMethod", how);
     for (const mw_xml *s = mw_xml_child(segments, "Segment"); s; s = mw_xml_next(s, "Segment"))
-        count++;
+        all += by->weighted ? mw_xml_number(s, "weight", 1) : 1;
+    if (by->average && !(all > 0))
+        return mw_pmml_fault(t, "the weights of a Segmentation are", "0");
     for (const mw_xml *s = mw_xml_child(segments, "Segment"); s; s = mw_xml_next(s, "Segment")) {
         const mw_xml *inner = mw_pmml_model_in(s);
         if (!inner || !mw_xml_is(inner, "TreeModel"))
@@ -251,7 +245,9 @@ int mw_pmml_put_ensemble(mw_pmml *t, const mw_xml *model, uint32_t output)
                                   inner ? inner->name : mw_pmml_other_model(s));
         if (!mw_xml_child(s, "True"))
             return mw_pmml_refuse(t, "a Segment with another predicate than", "True");
-        if (!put_tree(t, inner, output, average ? factor / (double)count : factor)) return 0;
+        double weight = factor * (by->weighted ? mw_xml_number(s, "weight", 1) : 1);
+        if (isnan(weight)) return mw_pmml_fault(t, "a number is none in", "Segment");
+        if (!put_tree(t, inner, output, by->average ? weight / all : weight, by->votes)) return 0;
     }
     return 1;
 }

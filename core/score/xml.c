@@ -1,6 +1,8 @@
 /* xml.c: see xml.h. */
 #include "score/xml.h"
 
+#include "base/buffer.h"
+
 #include <expat.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@ typedef struct reader {
     mw_xml *root, *open;
     int depth;
     const char *fault;
+    mw_buffer text; /* of the Array that is open */
 } reader;
 
 static const char *copy(reader *r, const char *text)
@@ -50,11 +53,22 @@ static void begin(void *self, const char *name, const char **attributes)
     r->open = e;
 }
 
+static void text(void *self, const char *bytes, int len)
+{
+    reader *r = self;
+    if (r->open && mw_xml_is(r->open, "Array")) mw_buffer_append(&r->text, bytes, (size_t)len);
+}
+
 static void end(void *self, const char *name)
 {
     reader *r = self;
     (void)name;
     r->depth--;
+    if (r->text.len) {
+        mw_buffer_append(&r->text, "", 1);
+        r->open->text = copy(r, r->text.bytes);
+        r->text.len = 0;
+    }
     r->open = r->open->parent;
 }
 
@@ -71,6 +85,7 @@ mw_status mw_xml_read(mw_xml **root, mw_arena *arena, const char *bytes, size_t 
     mw_assert(r.parser != NULL);
     XML_SetUserData(r.parser, &r);
     XML_SetElementHandler(r.parser, begin, end);
+    XML_SetCharacterDataHandler(r.parser, text);
     XML_SetStartDoctypeDeclHandler(r.parser, doctype);
     int good = 1;
     for (size_t at = 0; good && (at < len || !len);) {
@@ -84,6 +99,7 @@ mw_status mw_xml_read(mw_xml **root, mw_arena *arena, const char *bytes, size_t 
         status = mw_fail(error, MW_INVALID, "line %lu: %s", XML_GetCurrentLineNumber(r.parser),
                          r.fault ? r.fault : XML_ErrorString(XML_GetErrorCode(r.parser)));
     XML_ParserFree(r.parser);
+    mw_buffer_close(&r.text);
     *root = r.root;
     if (status == MW_OK && !r.root) status = mw_fail(error, MW_INVALID, "it has no element");
     return status;

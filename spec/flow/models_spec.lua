@@ -165,6 +165,10 @@ describe("a PMML model of trees or regressions", function()
 
   it("has its trainer's scores", function() compare_scores(made(), 16) end)
 
+  it("has JPMML's scores of predicates of every kind, whatever is missing, and of what is made of trees", function()
+    compare_scores(python.made("pmml_predicates", s.root .. "/spec/models/pmml_requirements.txt", "python-pmml"), 60)
+  end)
+
   it("has categories, default children, and every comparison", function()
     local function score(name, rows)
       local path = s.write(s.folder() .. "/rows", rows)
@@ -203,7 +207,7 @@ describe("a PMML model of trees or regressions", function()
 end)
 
 describe("a model of scikit-learn", function()
-  it("has its trainer's scores, behind scalers, imputers and encoders, too", function() compare_scores(python.made "pipelines", 50) end)
+  it("has its trainer's scores, behind scalers, imputers and encoders, too", function() compare_scores(python.made "pipelines", 70) end)
 
   it("says why, where it is linear or of trees", function()
     local folder = python.made "pipelines"
