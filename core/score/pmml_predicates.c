@@ -36,6 +36,8 @@ static int read_test(mw_pmml *t, const mw_xml *p, test *to)
     }
     to->column = mw_pmml_column_of(t, field, NULL);
     to->threshold = mw_xml_number(p, "value", NAN);
+    if (to->column >= 0 && mw_pmml_is_float(t, to->column))
+        to->threshold = (double)(float)to->threshold;
     int greater = strcmp(operator, "greaterThan") == 0,
         at_least = strcmp(operator, "greaterOrEqual") == 0;
     to->turned = greater || at_least;

@@ -11,9 +11,15 @@
 enum {
     MW_PMML_FIELDS = 1 << 16,
     MW_PMML_CLASSES = 1 << 10,
-    MW_PMML_DEEP = 1000,
-    MW_PMML_NODES = 1 << 20 /* most */
+    MW_PMML_DEEP = 1000 /* most */
 };
+
+/* A field: of the data, or derived from one of those. */
+typedef struct mw_pmml_field {
+    const mw_xml *element; /* DataField or DerivedField */
+    uint32_t feature;      /* of the row, which it is of */
+    mw_buffer ops;         /* what makes it of that (columns.h), as JSON, without the list's ends */
+} mw_pmml_field;
 
 /* A column: a field's number, or whether it has a value, or one of some. */
 typedef struct mw_pmml_column {
@@ -67,18 +73,18 @@ typedef struct mw_pmml_known {
 } mw_pmml_known;
 
 typedef struct mw_pmml {
-    const mw_xml **fields; /* DataFields of the features */
-    uint32_t field_count;
+    mw_pmml_field *fields; /* those of the data first */
+    uint32_t input_count, field_count, field_room;
     const mw_xml *target;
     const mw_xml *classes[MW_PMML_CLASSES]; /* Values of the target */
     uint32_t class_count, width;            /* values of a leaf */
     uint32_t outputs;                       /* of all trees */
     mw_pmml_column *columns;
     uint32_t column_count, column_room;
-    int any_double;
     mw_pmml_node *nodes; /* of the tree that is read */
     double *values;
     uint32_t node_count, node_room;
+    uint64_t elements, all_nodes; /* of the file; of all trees so far */
     double base[MW_PMML_CLASSES];
     uint32_t trees;
     mw_buffer json;
@@ -90,7 +96,20 @@ typedef struct mw_pmml {
  * line. */
 int mw_pmml_refuse(mw_pmml *t, const char *what, const char *name);
 int mw_pmml_fault(mw_pmml *t, const char *what, const char *name);
-/* The number of a field. -1: there is none. */
+/* pmml_transforms.c: reads the fields of the data, as the model wants them, and those that are
+ * derived of them. */
+int mw_pmml_read_fields(mw_pmml *t, const mw_xml *root, const mw_xml *model);
+
+/* pmml_fields.c. -1: there is none, which is a fault, or is none. */
+int mw_pmml_field_of(mw_pmml *t, const char *name);
+int mw_pmml_find_field(const mw_pmml *t, const char *name);
+/* Whether values are compared as float32. */
+int mw_pmml_is_float(const mw_pmml *t, int column);
+/* The number by which a row has a value: its place among the field's texts, or itself. NaN: none.
+ */
+double mw_pmml_code_of(const mw_xml *field, const char *value, size_t len);
+void mw_pmml_put_features(mw_pmml *t);
+int mw_pmml_put_columns(mw_pmml *t);
 int mw_pmml_field_of(mw_pmml *t, const char *name);
 /* The column of a field's number, or of whether it has a value. -1: it cannot be. */
 int mw_pmml_column_of(mw_pmml *t, const char *name, const char *value);

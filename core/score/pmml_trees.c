@@ -123,12 +123,20 @@ static int64_t add_children(mw_pmml *t, const mw_pmml_tree *m, const mw_xml *nod
     return mw_pmml_add_predicate(t, p, &(mw_pmml_ways){&yes, &no, &unknown}, k, depth + 1);
 }
 
+/* Compound predicates may be many more tests than they are words, which a file must not make use
+ * of; the nodes of those that trainers write are about as many as the file's elements. */
+static int is_too_much(const mw_pmml *t)
+{
+    uint64_t nodes = t->all_nodes + t->node_count;
+    return nodes > (1 << 16) + 16 * t->elements ||
+           nodes * t->width > (1 << 21) + 16 * t->elements * t->width;
+}
+
 int64_t mw_pmml_add_way(mw_pmml *t, const mw_pmml_way *way, const mw_pmml_known *k, int depth)
 {
     const mw_xml *first;
     if (depth > MW_PMML_DEEP) return mw_pmml_fault(t, "its trees are too deep:", "Node") - 1;
-    if (t->node_count > MW_PMML_NODES)
-        return mw_pmml_fault(t, "a tree's predicates are too many:", "Node") - 1;
+    if (is_too_much(t)) return mw_pmml_fault(t, "its predicates are too many in a", "Node") - 1;
     switch (way->kind) {
     case MW_PMML_INTO:
         first = mw_xml_child(way->node, "Node");
@@ -185,6 +193,7 @@ static int put_tree(mw_pmml *t, const mw_xml *tree, uint32_t output, double fact
     t->node_count = 0;
     if (!node) return mw_pmml_fault(t, "a tree has no", "Node");
     if (mw_pmml_add_way(t, &root, NULL, 0) < 0) return 0;
+    t->all_nodes += t->node_count;
     mw_buffer_format(&t->json, "%s{\"output\":%u", t->trees++ ? "," : "", output);
     put_list(t, "left", offsetof(mw_pmml_node, left));
     put_list(t, "right", offsetof(mw_pmml_node, right));

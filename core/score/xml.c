@@ -16,7 +16,7 @@ typedef struct reader {
     mw_xml *root, *open;
     int depth;
     const char *fault;
-    mw_buffer text; /* of the Array that is open */
+    mw_buffer text; /* since the last tag */
 } reader;
 
 static const char *copy(reader *r, const char *text)
@@ -39,6 +39,7 @@ static void begin(void *self, const char *name, const char **attributes)
         stop(r, "it is nested too deeply");
         return;
     }
+    r->text.len = 0;
     while (attributes[count]) count++;
     mw_xml *e = mw_arena_get(r->arena, sizeof *e);
     *e = (mw_xml){.name = copy(r, colon ? colon + 1 : name), .parent = r->open};
@@ -56,7 +57,7 @@ static void begin(void *self, const char *name, const char **attributes)
 static void text(void *self, const char *bytes, int len)
 {
     reader *r = self;
-    if (r->open && mw_xml_is(r->open, "Array")) mw_buffer_append(&r->text, bytes, (size_t)len);
+    mw_buffer_append(&r->text, bytes, (size_t)len);
 }
 
 static void end(void *self, const char *name)
@@ -64,11 +65,11 @@ static void end(void *self, const char *name)
     reader *r = self;
     (void)name;
     r->depth--;
-    if (r->text.len) {
+    if (r->text.len && !r->open->child) {
         mw_buffer_append(&r->text, "", 1);
         r->open->text = copy(r, r->text.bytes);
-        r->text.len = 0;
     }
+    r->text.len = 0;
     r->open = r->open->parent;
 }
 

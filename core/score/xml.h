@@ -1,5 +1,5 @@
-/* xml.h: XML documents as trees of elements, by expat. Text between tags is
- * kept of PMML's lists alone. */
+/* xml.h: XML documents as trees of elements, by expat. Text is
+ * kept of elements that hold nothing else. */
 #ifndef MW_XML_H
 #define MW_XML_H
 
@@ -11,7 +11,7 @@
 typedef struct mw_xml {
     const char *name;                            /* without its namespace's prefix */
     const char **attributes;                     /* names and values in turn, ended by NULL */
-    const char *text;                            /* of an Array; NULL: none */
+    const char *text;                            /* NULL: none */
     struct mw_xml *child, *next, *parent, *last; /* last: child */
 } mw_xml;
 

@@ -9,9 +9,13 @@ import warnings
 import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (ExtraTreesClassifier, ExtraTreesRegressor, GradientBoostingClassifier, GradientBoostingRegressor,
                               RandomForestClassifier, RandomForestRegressor)
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn2pmml import make_pmml_pipeline, sklearn2pmml
 
@@ -29,13 +33,13 @@ rows = pd.DataFrame(rng.normal(size=(300, 5)), columns=NAMES)
 def case(model, y, kind=""):
     name = f"pmml-{type(model).__name__}{kind}"
     model.fit(x, y)
-    sklearn2pmml(make_pmml_pipeline(model, NAMES, ["y"]), f"{folder}/{name}.pmml")
+    sklearn2pmml(make_pmml_pipeline(model, list(x.columns), ["y"]), f"{folder}/{name}.pmml")
     scores = model.predict(rows) if not hasattr(model, "predict_proba") else model.predict_proba(rows)
     if scores.ndim == 2 and scores.shape[1] == 2:
         scores = scores[:, 1]
     with open(f"{folder}/{name}.rows.ndjson", "w") as f:
         for row in rows.to_dict("records"):
-            f.write(json.dumps(row) + "\n")
+            f.write(json.dumps({k: v for k, v in row.items() if not (isinstance(v, float) and np.isnan(v))}) + "\n")
     with open(f"{folder}/{name}.score.ndjson", "w") as f:
         for s in scores.tolist():
             f.write(json.dumps(s) + "\n")
@@ -49,7 +53,19 @@ for y, kind in ((halves, "-2"), (classes, "-3")):
 for model in (DecisionTreeRegressor(max_depth=6), RandomForestRegressor(10), ExtraTreesRegressor(10), GradientBoostingRegressor(n_estimators=15),
               LinearRegression(), Lasso(0.01)):
     case(model, z)
-sklearn2pmml(make_pmml_pipeline(KMeans(3).fit(x), NAMES), f"{folder}/none.pmml")
+# pipelines, whose steps are derived fields, and treatments of missing values
+x = x.mask(rng.random(x.shape) < 0.1)
+x["town"], x["code"] = rng.choice(["a", 'b "c"', "d"], 600), rng.integers(1, 4, 600)
+rows = rows.mask(rng.random(rows.shape) < 0.2)
+rows["town"], rows["code"] = rng.choice(["a", 'b "c"', "d"], 300), rng.integers(1, 4, 300)
+for scaler in (StandardScaler(), MinMaxScaler(), MaxAbsScaler(), RobustScaler()):
+    numbers = make_pipeline(SimpleImputer(strategy="median"), scaler)
+    for encoder, last in ((OneHotEncoder(), LogisticRegression()), (OrdinalEncoder(), GradientBoostingClassifier(n_estimators=5)),
+                          (OneHotEncoder(), RandomForestClassifier(5))):
+        case(Pipeline([("columns", ColumnTransformer([("numbers", numbers, NAMES), ("categories", encoder, ["town", "code"])])), ("last", last)]), halves,
+             f"-{type(scaler).__name__}-{type(last).__name__}")
+x = x.drop(columns=["town", "code"])
+sklearn2pmml(make_pmml_pipeline(KMeans(3).fit(x.fillna(0)), NAMES), f"{folder}/none.pmml")
 
 # what a missing value makes of it, by hand: no prediction, the node's own, or the next child's
 for strategy, last in (("nullPrediction", "returnLastPrediction"), ("none", "returnLastPrediction"), ("none", "returnNullPrediction")):

@@ -150,4 +150,30 @@ for labels in (CLASSES, CLASSES[:2]):
     case(f"regression-softmax-{len(labels)}", f'<RegressionModel functionName="classification" normalizationMethod="softmax">{SCHEMA}{probabilities}{tables}'
          "</RegressionModel>", CLASS % "".join(f'<Value value="{c}"/>' for c in labels),
          shares if len(labels) == 3 else lambda result: result["probability(maybe)"] if result["y"] is not None else None)
+
+# derived fields, and what the schema makes of values
+DERIVED = {
+    "float": '<FieldRef field="v"/>', "missing": '<FieldRef field="w" mapMissingTo="0.75"/>',
+    "scaled": '<Apply function="/"><Apply function="-"><FieldRef field="v"/><Constant dataType="double">0.3</Constant></Apply>'
+              '<Constant dataType="double">1.7</Constant></Apply>',
+    "turned": '<Apply function="-"><Constant dataType="double">2.5</Constant><Apply function="*"><Constant dataType="double">3</Constant>'
+              '<FieldRef field="scaled"/></Apply></Apply>',
+    "norm": '<NormContinuous field="v"><LinearNorm orig="-1" norm="0"/><LinearNorm orig="2" norm="5"/></NormContinuous>',
+    "clipped": '<NormContinuous field="w" outliers="asExtremeValues" mapMissingTo="0.5"><LinearNorm orig="-0.5" norm="0"/><LinearNorm orig="0.5" norm="1"/>'
+               "</NormContinuous>",
+    "is": '<NormDiscrete field="c" value="blue" mapMissingTo="0.25"/>',
+    "if": '<Apply function="if"><Apply function="isMissing"><FieldRef field="w"/></Apply><Constant dataType="double">-4</Constant><FieldRef field="w"/></Apply>',
+    "ifnot": '<Apply function="if"><Apply function="isNotMissing"><FieldRef field="n"/></Apply><FieldRef field="n"/><Constant dataType="double">7</Constant></Apply>',
+    "map": '<MapValues outputColumn="out" defaultValue="0.125" mapMissingTo="9"><FieldColumnPair field="c" column="in"/><InlineTable>'
+           + "".join(f"<row><in>{c}</in><out>{i * 1.5}</out></row>" for i, c in enumerate(COLOURS[1:])) + "</InlineTable></MapValues>",
+}
+local = "".join(f'<DerivedField name="{n}" optype="continuous" dataType="{"float" if n == "float" else "double"}">{e}</DerivedField>' for n, e in DERIVED.items())
+for name in DERIVED:
+    case(f"derived-{name}", f'<RegressionModel functionName="regression">{SCHEMA}<LocalTransformations>{local}</LocalTransformations>'
+         f'<RegressionTable intercept="0.5"><NumericPredictor name="{name}" coefficient="2"/></RegressionTable></RegressionModel>', NUMBER, prediction)
+for name, attributes in (("missing", 'missingValueReplacement="0.375"'), ("extreme", 'outliers="asExtremeValues" lowValue="-0.5" highValue="0.75"')):
+    schema = SCHEMA.replace('name="v"', f'name="v" {attributes}')
+    case(f"schema-{name}", f'<RegressionModel functionName="regression">{schema}{table()}</RegressionModel>', NUMBER, prediction)
+schema = SCHEMA.replace('name="c"', 'name="c" missingValueReplacement="blue"').replace('name="d"', 'name="d" missingValueReplacement="3"')
+case("schema-categories", tree("regression", number_leaf, "lastPrediction", "returnLastPrediction").replace(SCHEMA, schema), NUMBER, prediction)
 cases.close()
