@@ -11,6 +11,7 @@ import lightgbm as lgb
 import numpy as np
 import onnxmltools
 import onnxruntime as ort
+from onnx import TensorProto, helper
 import xgboost as xgb
 from onnxmltools.convert.common.data_types import FloatTensorType as OtherFloats
 from skl2onnx import to_onnx
@@ -70,6 +71,33 @@ for objective, y, more in (("binary:logistic", halves, {}), ("multi:softprob", c
 for objective, y, more in (("binary", halves, {}), ("multiclass", classes, {"num_class": 3}), ("regression", z, {})):
     b = lgb.train({"objective": objective, "num_leaves": 15, "verbose": -1, **more}, lgb.Dataset(x, y), 15)
     case(f"onnx-lgb-{objective}", onnxmltools.convert_lightgbm(b, initial_types=floats, target_opset=15, zipmap=False))
+
+# trees of every mode at once, on whole numbers, so that values are at the thresholds, and NaN
+grid = rng.integers(-3, 4, (400, 5)).astype(np.float32)
+grid = np.where(rng.random(grid.shape) < 0.2, np.nan, grid).astype(np.float32)
+MODES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE", "BRANCH_EQ", "BRANCH_NEQ"]
+for tracks in (False, True):
+    nodes = {k: [] for k in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids", "missing_value_tracks_true")}
+    leaves = {"treeids": [], "nodeids": [], "ids": [], "weights": []}
+    for tree in range(12):
+        for node in range(63):
+            leaf = node >= 31
+            for k, v in (("treeids", tree), ("nodeids", node), ("featureids", int(rng.integers(5))), ("values", 0.0 if leaf else float(rng.integers(-3, 4))),
+                         ("modes", "LEAF" if leaf else str(rng.choice(MODES))), ("truenodeids", 0 if leaf else 2 * node + 1),
+                         ("falsenodeids", 0 if leaf else 2 * node + 2), ("missing_value_tracks_true", int(tracks and rng.random() < 0.5))):
+                nodes[k].append(v)
+            if leaf:
+                for k, v in (("treeids", tree), ("nodeids", node), ("ids", 0), ("weights", float(rng.integers(1, 99)))):
+                    leaves[k].append(v)
+    made = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, **{f"nodes_{k}": v for k, v in nodes.items()},
+                            **{f"target_{k}": v for k, v in leaves.items()})
+    graph = helper.make_graph([made], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 5])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])])
+    case(f"onnx-modes-{tracks}", helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=8), grid)
+b = lgb.train({"objective": "regression", "num_leaves": 15, "verbose": -1, "min_data_per_group": 5, "cat_smooth": 1},
+              lgb.Dataset(np.column_stack([rng.integers(0, 9, 600), x[:, 1:]]), z, categorical_feature=[0]), 15)
+case("onnx-lgb-categories", onnxmltools.convert_lightgbm(b, initial_types=floats, target_opset=15, zipmap=False),
+     np.column_stack([rng.integers(0, 12, 300), rows[:, 1:]]).astype(np.float32))
 
 # one that is not supported
 svc = SVC().fit(x, halves)
