@@ -4,6 +4,7 @@
 #ifndef MW_COMMAND_H
 #define MW_COMMAND_H
 
+#include "base/buffer.h"
 #include "base/status.h"
 
 enum { MW_EXIT_DONE = 0, MW_EXIT_FAILED = 1, MW_EXIT_WRONG = 2, MW_EXIT_DIFFERS = 3 };
@@ -37,6 +38,11 @@ typedef struct mw_argument {
  * success; complains otherwise. */
 int mw_command_arguments(int argc, char **argv, const mw_argument *known, const char *what,
                          const char **plain, int count);
+
+/* Appends what standard input has, waiting where it has nothing yet; `final`: it is over. MW_IO. */
+mw_status mw_command_read(mw_buffer *to, int *final, mw_error *error);
+/* Writes all to standard output, and empties it. MW_IO. */
+mw_status mw_command_write(mw_buffer *from, mw_error *error);
 
 enum { MW_SHARDS_MAX = 64 };
 /* Reads an option's number, unless it was not given (NULL); -1, complaining, when it is none. */

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 16, LINE_MOST = 1 << 20 };
+enum { LINE_MOST = 1 << 20 };
 
 typedef struct series {
     mw_detector *detector;
@@ -97,27 +97,6 @@ static mw_status take_frames(series *s, mw_stream *stream, const char *text, siz
     return status;
 }
 
-static mw_status flush(series *s)
-{
-    for (size_t at = 0; at < s->out.len;) {
-        ssize_t n = write(STDOUT_FILENO, s->out.bytes + at, s->out.len - at);
-        if (n < 0 && errno != EINTR)
-            return mw_fail(&s->error, MW_IO, "anomalies cannot be written: %m");
-        at += n > 0 ? (size_t)n : 0;
-    }
-    s->out.len = 0;
-    return MW_OK;
-}
-
-static ssize_t read_more(mw_buffer *pending)
-{
-    ssize_t n;
-    do n = read(STDIN_FILENO, mw_buffer_reserve(pending, CHUNK), CHUNK);
-    while (n < 0 && errno == EINTR);
-    if (n > 0) pending->len += (size_t)n;
-    return n;
-}
-
 static mw_status run(series *s)
 {
     mw_buffer pending = {0};
@@ -126,9 +105,7 @@ static mw_status run(series *s)
     mw_status status = MW_OK;
     for (int begun = 0, first = 1, final = 0; status == MW_OK && !final;) {
         size_t whole = 0;
-        ssize_t n = read_more(&pending);
-        if (n < 0) status = mw_fail(&s->error, MW_IO, "stdin cannot be read: %m");
-        final = n <= 0;
+        status = mw_command_read(&pending, &final, &s->error);
         if (!pending.len) continue;
         if (!begun++)
             mw_stream_init(&stream,
@@ -142,7 +119,7 @@ static mw_status run(series *s)
             mw_buffer_consume(&pending, whole);
             first = 0;
         }
-        mw_status written = flush(s);
+        mw_status written = mw_command_write(&s->out, &s->error);
         if (status == MW_OK) status = written;
     }
     if (stream.format) mw_stream_close(&stream);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS = 256, OUT = 1 << 16 };
+enum { ROWS = 256, LINE_MOST = 1 << 24 };
 
 enum what { SCORES, MARGINS, LEAVES, EXACT, PATH };
 
@@ -22,7 +22,8 @@ typedef struct scorer {
     uint32_t *leaves;
     size_t count; /* of rows that wait */
     void *scratch;
-    mw_buffer out;
+    size_t number; /* of the line that was read last */
+    mw_buffer text, out;
 } scorer;
 
 static void *aligned(size_t bytes)
@@ -105,15 +106,6 @@ static mw_status score_row(scorer *s, const double *row, mw_error *error)
     return MW_OK;
 }
 
-static int flush(scorer *s)
-{
-    size_t written = fwrite(s->out.bytes, 1, s->out.len, stdout);
-    int failed = written != s->out.len;
-    if (failed) fprintf(stderr, "moonweir: scores cannot be written: %m\n");
-    s->out.len = 0;
-    return failed ? -1 : 0;
-}
-
 /* Scores the rows that wait. */
 static mw_status score(scorer *s, mw_error *error)
 {
@@ -133,34 +125,58 @@ static mw_status score(scorer *s, mw_error *error)
     return status;
 }
 
+/* A row, read behind those that wait. */
+static mw_status take(scorer *s, const char *line, size_t len, mw_error *error)
+{
+    mw_error wrong;
+    s->number++;
+    if (strspn(line, " \t\r\n") >= len) return MW_OK;
+    s->text.len = 0;
+    mw_buffer_append(&s->text, line, len);
+    memset(mw_buffer_reserve(&s->text, MW_JSON_PADDING), 0, MW_JSON_PADDING);
+    double *row = s->rows + s->count * mw_model_features(s->model);
+    int bad = mw_row_read(s->model, s->text.bytes, s->text.len, row, &wrong) != MW_OK;
+    if (!bad) s->count++;
+    mw_status status = bad || s->count == ROWS ? score(s, error) : MW_OK;
+    if (bad && status == MW_OK)
+        status = mw_fail(error, MW_INVALID, "stdin:%zu: %s", s->number, wrong.message);
+    return status;
+}
+
+static mw_status take_lines(scorer *s, mw_buffer *pending, int final, mw_error *error)
+{
+    mw_status status = MW_OK;
+    size_t at = 0;
+    for (const char *end; status == MW_OK && at < pending->len;
+         at += (size_t)(end - (pending->bytes + at))) {
+        end = memchr(pending->bytes + at, '\n', pending->len - at);
+        if (!end && !final) break;
+        end = end ? end + 1 : pending->bytes + pending->len;
+        status = take(s, pending->bytes + at, (size_t)(end - (pending->bytes + at)), error);
+    }
+    mw_buffer_consume(pending, at);
+    if (status == MW_OK && pending->len > LINE_MOST)
+        status = mw_fail(error, MW_LIMIT, "stdin:%zu: a row is longer than %d bytes", s->number + 1,
+                         LINE_MOST);
+    return status;
+}
+
+/* What has come is scored before more is waited for. */
 static int score_lines(scorer *s)
 {
-    char *line = NULL;
-    size_t room = 0, number = 0;
-    ssize_t len;
-    mw_buffer text = {0};
+    mw_buffer pending = {0};
     mw_error error;
     mw_status status = MW_OK;
-    while (status == MW_OK && (len = getline(&line, &room, stdin)) > 0) {
-        number++;
-        if (strspn(line, " \t\r\n") == (size_t)len) continue;
-        text.len = 0;
-        mw_buffer_append(&text, line, (size_t)len);
-        memset(mw_buffer_reserve(&text, MW_JSON_PADDING), 0, MW_JSON_PADDING);
-        double *row = s->rows + s->count * mw_model_features(s->model);
-        mw_error wrong;
-        int bad = mw_row_read(s->model, text.bytes, text.len, row, &wrong) != MW_OK;
-        if (!bad) s->count++;
-        if (bad || s->count == ROWS) status = score(s, &error);
-        if (bad && status == MW_OK)
-            status = mw_fail(&error, MW_INVALID, "stdin:%zu: %s", number, wrong.message);
-        if (s->out.len >= OUT && flush(s) != 0) break;
+    for (int final = 0; status == MW_OK && !final;) {
+        status = mw_command_read(&pending, &final, &error);
+        if (status == MW_OK) status = take_lines(s, &pending, final, &error);
+        if (status == MW_OK) status = score(s, &error);
+        mw_status written = mw_command_write(&s->out, &error);
+        if (status == MW_OK) status = written;
     }
-    if (status == MW_OK) status = score(s, &error);
-    int failed = flush(s) != 0 || ferror(stdin);
     if (status != MW_OK) mw_command_complain(error.message);
-    free(line), mw_buffer_close(&text);
-    return status != MW_OK || failed ? MW_EXIT_FAILED : MW_EXIT_DONE;
+    mw_buffer_close(&pending), mw_buffer_close(&s->text);
+    return status == MW_OK ? MW_EXIT_DONE : MW_EXIT_FAILED;
 }
 
 static int run(scorer *s)

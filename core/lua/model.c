@@ -173,8 +173,14 @@ void mw_model_open(lua_State *L, mw_files *files)
 
 /* ---- scorers of a view ---- */
 
+/* Of rows scored ahead: how many are worth it; how many are tried before it is judged how many were
+ * asked for; after how many what was counts half. */
+enum { FEW = 8, TRIED = 256, KEPT = 4096 };
+static const double FADES = 0.9999;
+
 static void forget(mw_scorer *s)
 {
+    free(s->ahead.rows), free(s->ahead.scores);
     free(s->paths), free(s->row), free(s->scores), free(s->reasons), free(s->scratch);
     free(s->drifted);
     *s = (mw_scorer){0};
@@ -232,30 +238,38 @@ static int say(mw_view *v, const mw_error *error)
     return 0;
 }
 
+static mw_status read_slots(const mw_view *v, const mw_scorer *s, uint32_t row, double *to,
+                            mw_error *error)
+{
+    const mw_value *values = v->slots + (size_t)row * v->stride;
+    uint32_t features = mw_model_features(s->model);
+    mw_status status = MW_OK;
+    for (uint32_t i = 0; status == MW_OK && i < features; i++) {
+        const mw_value *value = s->paths[i] >= 0 ? &values[s->paths[i]] : NULL;
+        if (value && value->kind == MW_NUMBER) to[i] = value->number;
+        else if (!value)
+            to[i] = NAN;
+        else
+            status = mw_row_set(s->model, i, value, to, error);
+    }
+    return status;
+}
+
 int mw_view_model_read(mw_view *v, uint32_t index, uint32_t row)
 {
     mw_scorer *s = &v->scorers[index];
-    uint32_t features = mw_model_features(s->model);
+    const mw_event *e = &v->events[row];
     mw_error error;
-    if (s->whole) {
-        const mw_event *e = &v->events[row];
-        return mw_row_read(s->model, e->text, e->len, s->row, &error) == MW_OK || say(v, &error);
-    }
-    const mw_value *values = v->slots + (size_t)row * v->stride;
-    for (uint32_t i = 0; i < features; i++) {
-        const mw_value *value = s->paths[i] >= 0 ? &values[s->paths[i]] : NULL;
-        if (value && value->kind == MW_NUMBER) s->row[i] = value->number;
-        else if (!value)
-            s->row[i] = NAN;
-        else if (mw_row_set(s->model, i, value, s->row, &error) != MW_OK)
-            return say(v, &error);
-    }
-    return 1;
+    s->of = s->row;
+    mw_status status = s->whole ? mw_row_read(s->model, e->text, e->len, s->row, &error)
+                                : read_slots(v, s, row, s->row, &error);
+    return status == MW_OK || say(v, &error);
 }
 
 void mw_view_model_blank(mw_view *v, uint32_t index)
 {
     mw_scorer *s = &v->scorers[index];
+    s->of = s->row;
     for (uint32_t i = 0; i < mw_model_features(s->model); i++) s->row[i] = NAN;
 }
 
@@ -272,18 +286,58 @@ int mw_view_model_text(mw_view *v, uint32_t index, uint32_t feature, const char 
     return mw_row_set(s->model, feature, &value, s->row, &error) == MW_OK || say(v, &error);
 }
 
+static double tell(mw_view *v, mw_scorer *s, const double *of, double *said)
+{
+    s->of = of, s->said = v->numbers = said;
+    s->scored++;
+    if (s->drift) mw_drift_count(s->drift, of, said, s->drifted);
+    return said[0];
+}
+
 double mw_view_model_score(mw_view *v, uint32_t index)
 {
     mw_scorer *s = &v->scorers[index];
     mw_model_score(s->model, s->row, s->scores, s->scratch);
-    v->numbers = s->scores;
-    s->scored++;
-    if (s->drift) mw_drift_count(s->drift, s->row, s->scores, s->drifted);
-    return s->scores[0];
+    return tell(v, s, s->row, s->scores);
+}
+
+/* Scores the rows of the run from one on together. 0: there are few, or it would not pay. */
+static int score_ahead(mw_view *v, mw_scorer *s, uint32_t row)
+{
+    mw_scorer_ahead *a = &s->ahead;
+    uint32_t features = mw_model_features(s->model), count = v->given - row;
+    mw_error unsaid;
+    if (s->whole || row + FEW > v->given) return 0;
+    if (a->made > TRIED + 2 * a->asked) {
+        a->made *= FADES; /* it is tried again, later */
+        return 0;
+    }
+    if (count > MW_SCORE_AHEAD) count = MW_SCORE_AHEAD;
+    if (!a->rows) {
+        a->rows = zeros((size_t)MW_SCORE_AHEAD * features, sizeof *a->rows);
+        a->scores = zeros((size_t)MW_SCORE_AHEAD * mw_model_scores(s->model), sizeof *a->scores);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        a->good[i] = read_slots(v, s, row + i, a->rows + (size_t)i * features, &unsaid) == MW_OK;
+    mw_model_score_rows(s->model, a->rows, features, count, a->scores, s->scratch);
+    a->generation = v->generation, a->from = row, a->count = count;
+    if (a->made > KEPT) a->made /= 2, a->asked /= 2;
+    a->made += count;
+    return 1;
 }
 
 int mw_view_score(mw_view *v, uint32_t index, uint32_t row)
 {
+    mw_scorer *s = &v->scorers[index];
+    mw_scorer_ahead *a = &s->ahead;
+    int has = a->generation == v->generation && row - a->from < a->count;
+    if ((has || score_ahead(v, s, row)) && a->good[row - a->from]) {
+        size_t at = row - a->from;
+        a->asked++;
+        tell(v, s, a->rows + at * mw_model_features(s->model),
+             a->scores + at * mw_model_scores(s->model));
+        return 1;
+    }
     if (!mw_view_model_read(v, index, row)) return 0;
     mw_view_model_score(v, index);
     return 1;
@@ -293,9 +347,9 @@ int mw_view_score(mw_view *v, uint32_t index, uint32_t row)
 static uint32_t decision_of(const mw_scorer *s)
 {
     uint32_t best = 0, count = mw_model_scores(s->model);
-    if (count == 1) return s->scores[0] > 0.5;
+    if (count == 1) return s->said[0] > 0.5;
     for (uint32_t i = 1; i < count; i++)
-        if (s->scores[i] > s->scores[best]) best = i;
+        if (s->said[i] > s->said[best]) best = i;
     return best;
 }
 
@@ -309,10 +363,11 @@ void mw_view_model_challenge(mw_view *v, uint32_t index, uint32_t number, int ho
         return;
     }
     mw_model_score(other->model, other->row, other->scores, other->scratch);
+    other->said = other->scores;
     s->compared++;
     s->disagreed += decision_of(s) != decision_of(other);
     for (uint32_t i = 0; i < count; i++) {
-        double apart = fabs(s->scores[i] - other->scores[i]);
+        double apart = fabs(s->said[i] - other->said[i]);
         if (isfinite(apart)) s->apart += apart / count;
     }
 }
@@ -324,6 +379,6 @@ int mw_view_model_explain(mw_view *v, uint32_t index, int exact)
     size_t count = (mw_model_features(s->model) + 1ul) * mw_model_margins(s->model);
     if (!s->reasons) s->reasons = zeros(count, sizeof *s->reasons);
     v->numbers = s->reasons;
-    return mw_model_explain(s->model, s->row, exact, s->reasons, s->scratch, &error) == MW_OK ||
+    return mw_model_explain(s->model, s->of, exact, s->reasons, s->scratch, &error) == MW_OK ||
            say(v, &error);
 }

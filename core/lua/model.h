@@ -16,12 +16,26 @@
 /* Models of more features than this are read off the event's text in one pass, not by paths. */
 enum { MW_MODEL_PATHS = 256 };
 
+enum { MW_SCORE_AHEAD = 64 };
+
+/* Rows of a run that were scored together when the first of them was asked for. As long as most of
+ * what is scored ahead is asked for, it costs less. */
+typedef struct mw_scorer_ahead {
+    uint32_t generation, from, count;
+    double *rows, *scores;        /* MW_SCORE_AHEAD of each; NULL: none yet */
+    uint8_t good[MW_SCORE_AHEAD]; /* its features are what the model takes */
+    double made, asked;           /* of late */
+} mw_scorer_ahead;
+
 struct mw_scorer {
     const mw_model *model; /* borrowed of the Lua state */
     int32_t *paths;        /* by feature; MW_PATH_NONE: it is given, or missing */
     int whole;             /* features are read off the event's text */
     double *row, *scores, *reasons;
+    const double *of;
+    double *said; /* what was scored last, and its scores: those, or of one ahead */
     void *scratch;
+    mw_scorer_ahead ahead;
     /* what is told in metrics: how often it was scored; how often a challenger was, too, and how
      * often that failed; by how much the two differed in all, and how often in what they decide */
     double scored, compared, failed, apart, disagreed;

@@ -95,6 +95,80 @@ describe("mw.model", function()
     assert.is_true(math.abs(sum - got.red) < 1e-4)
   end)
 
+  it("scores the events of a batch together, and says of each what it says of it alone", function()
+    local folder = model(model(s.folder(), "xgb-range.json", "m.json"), "lgb-names.txt", "n.txt")
+    local rows, events, want = {}, {}, {}
+    for n = 1, 1500 do
+      local values = {}
+      for f = 0, 5 do
+        values[f + 1] = ('"f%d":%.3f'):format(f, math.sin(n * (f + 1)) * 2)
+      end
+      rows[n] = "{" .. table.concat(values, ",") .. "}"
+      -- of some a feature is a list, of some one is missing, and of some the rule wants nothing
+      events[n] = rows[n]:gsub("^{", ('{"n":%d,"wanted":%s,'):format(n, n % 7 < 4 and "true" or "false"))
+      if n % 50 == 0 then events[n] = events[n]:gsub('"f2":[^,]*', '"f2":[1]') end
+      if n % 11 == 0 then
+        rows[n] = rows[n]:gsub('"f3":[^,]*,', "")
+        events[n] = events[n]:gsub('"f3":[^,]*,', "")
+      end
+    end
+    local path = s.write(folder .. "/rows", table.concat(rows, "\n") .. "\n")
+    local _, scores = s.run({ s.program, "score", folder .. "/m.json" }, { stdin = path }, 10)
+    for score in scores:gmatch "[^\n]+" do
+      want[#want + 1] = s.json.decode(score)
+    end
+    local code, out, err = run(
+      folder,
+      [[
+      local m = mw.model("m", { file = "m.json" })
+      mw.rule("r", { from = input }, function(e)
+        if not e.wanted then return end
+        local score = m:score(e)
+        local why = e.n % 5 == 0 and m:explain(e)
+        out:send { n = e.n, score = score, why = why and why[1], again = m:score(e) }
+      end)
+      mw.rule("rare", { from = input }, function(e)
+        if e.n % 400 == 1 then out:send { rare = e.n, score = m:score(e), twice = m:score(e, { f0 = 2 }) } end
+      end)
+    ]],
+      table.concat(events, "\n") .. "\n",
+      "--state",
+      folder .. "/state"
+    )
+    assert.equal(0, code, err)
+    local seen, rare, why = 0, 0, {}
+    for _, e in ipairs(lines_of(out)) do
+      if e.rare then
+        rare = rare + 1
+        assert.same(want[e.rare], e.score)
+      else
+        seen = seen + 1
+        assert.same(want[e.n], e.score)
+        assert.same(e.score, e.again)
+        if e.n % 5 == 0 then why[e.n] = e.why end
+      end
+    end
+    local dead, asked = s.events(folder .. "/state/dead-letters.ndjson"), 0
+    for n = 1, 1500 do
+      if n % 7 < 4 and n % 50 ~= 0 then asked = asked + 1 end
+    end
+    assert.same({ asked, 4 }, { seen, rare })
+    local _, reasons = s.run({ s.program, "score", folder .. "/m.json", "--explain", "exact" }, { stdin = path }, 10)
+    local n, compared = 0, 0
+    for line in reasons:gmatch "[^\n]+" do
+      n = n + 1
+      local whole = s.json.decode(line)[1]
+      for _, reason in ipairs(why[n] and why[n].reasons or {}) do
+        assert.equal(whole.features[reason.feature], reason.adds)
+        compared = compared + 1
+      end
+    end
+    assert.is_true(compared > 500)
+    assert.equal(select(2, table.concat(events, "\n"):gsub('"wanted":true[^\n]*"f2":%[1%]', "")), #dead)
+    assert.is_true(#dead > 5)
+    assert.matches("the feature 'f2' is a list", dead[1].error)
+  end)
+
   it("makes dead letters of events that are no rows of it", function()
     local folder = model(s.folder(), "lgb-names.txt", "m.txt")
     local code = run(
