@@ -1,5 +1,6 @@
-/* format_onnx.c: ONNX-ML files of one tree ensemble or linear model, with scalers and imputers
- * before it (onnx.ai, "ai.onnx.ml operators"): put as the JSON that format_sklearn.c reads. */
+/* format_onnx.c: ONNX-ML files of one tree ensemble or linear model, with what makes
+ * its columns before it (onnx.ai, "ai.onnx.ml operators"): put as the JSON that format_sklearn.c
+ * reads. */
 #include "score/document.h"
 #include "score/model_private.h"
 #include "score/onnx_private.h"
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLUMNS_MOST = 1 << 16, DEEP = 32 };
+enum { DEEP = 32 };
 
 int mw_onnx_refuse(mw_onnx_translation *t, const char *what, mw_onnx_name name)
 {
@@ -22,100 +23,6 @@ int mw_onnx_fault(mw_onnx_translation *t, const char *what)
 {
     if (t->status == MW_OK) t->status = mw_fail(t->error, MW_INVALID, "%s", what);
     return 0;
-}
-
-/* ---- what the model sees ---- */
-
-int mw_onnx_add_column(mw_onnx_translation *t, uint32_t feature)
-{
-    if (t->count == COLUMNS_MOST) return mw_onnx_fault(t, "it has too many columns");
-    if (t->count == t->room) {
-        t->room = t->room ? 2 * t->room : 64;
-        t->columns = realloc(t->columns, t->room * sizeof *t->columns);
-        mw_assert(t->columns != NULL);
-    }
-    t->columns[t->count++] = (mw_onnx_column){feature, {0}};
-    return 1;
-}
-
-static void add_op(mw_onnx_column *c, const char *op, double number)
-{
-    mw_buffer_format(&c->ops, c->ops.len ? ",[\"%s\"," : "[\"%s\",", op);
-    mw_json_number(&c->ops, number);
-    mw_buffer_text(&c->ops, "]");
-}
-
-/* One number for all of some columns, or one each. */
-static int per_column(mw_onnx_translation *t, uint32_t from, const char *op, const double *list,
-                      size_t count)
-{
-    if (count != 1 && count != t->count - from)
-        return mw_onnx_fault(t, "a scaler or imputer is not of as many columns as it has");
-    for (uint32_t i = from; i < t->count; i++)
-        add_op(&t->columns[i], op, list[count == 1 ? 0 : i - from]);
-    return 1;
-}
-
-static int scale(mw_onnx_translation *t, const mw_onnx_node *n, uint32_t from)
-{
-    double *offset, *factor;
-    size_t offsets, factors;
-    int good = mw_onnx_floats(n, "offset", &offset, &offsets) &
-               mw_onnx_floats(n, "scale", &factor, &factors);
-    good = good ? per_column(t, from, "subtract", offset, offsets) &&
-                      per_column(t, from, "multiply", factor, factors)
-                : mw_onnx_fault(t, "a Scaler without offset and scale");
-    free(offset), free(factor);
-    return good;
-}
-
-static int impute(mw_onnx_translation *t, const mw_onnx_node *n, uint32_t from)
-{
-    double *list;
-    size_t count;
-    int good = mw_onnx_floats(n, "imputed_value_floats", &list, &count);
-    if (!isnan(mw_onnx_float(n, "replaced_value_float", NAN)))
-        good = mw_onnx_fault(t, "an Imputer of other values than NaN");
-    else
-        good = good ? per_column(t, from, "impute", list, count)
-                    : mw_onnx_fault(t, "an Imputer without imputed_value_floats");
-    free(list);
-    return good;
-}
-
-static int add_input(mw_onnx_translation *t, mw_onnx_name tensor)
-{
-    uint32_t feature = 0;
-    for (uint32_t i = 0; i < t->onnx.input_count; i++) {
-        const mw_onnx_input *in = &t->onnx.inputs[i];
-        if (mw_onnx_same(in->name, tensor)) {
-            if (in->is_text)
-                return mw_onnx_refuse(t, "texts are not supported, and are what it takes as",
-                                      tensor);
-            if (!in->columns)
-                return mw_onnx_refuse(t, "it does not say how many columns it takes as", tensor);
-            for (uint32_t k = 0; k < in->columns; k++)
-                if (!mw_onnx_add_column(t, feature + k)) return 0;
-            return 1;
-        }
-        feature += in->columns;
-    }
-    return mw_onnx_refuse(t, "nothing makes", tensor);
-}
-
-static int add_columns(mw_onnx_translation *t, mw_onnx_name tensor, int depth)
-{
-    const mw_onnx_node *n = mw_onnx_maker(&t->onnx, tensor);
-    uint32_t from = t->count;
-    if (depth > DEEP) return mw_onnx_fault(t, "its nodes are too deep, or in a ring");
-    if (!n) return add_input(t, tensor);
-    int joins = mw_onnx_is(n->op, "Concat") || mw_onnx_is(n->op, "FeatureVectorizer");
-    for (uint32_t i = 0; i < (joins ? n->input_count : n->input_count > 0); i++)
-        if (!add_columns(t, n->inputs[i], depth + 1)) return 0;
-    if (mw_onnx_is(n->op, "Scaler")) return scale(t, n, from);
-    if (mw_onnx_is(n->op, "Imputer")) return impute(t, n, from);
-    if (joins || mw_onnx_is(n->op, "Cast") || mw_onnx_is(n->op, "Identity")) return 1;
-    return mw_onnx_refuse(t, "before the model there is the operator", n->op);
 }
 
 /* ---- what comes of the scores ---- */
@@ -228,51 +135,18 @@ static int find_model(mw_onnx_translation *t)
         t->onnx.node_count ? t->onnx.nodes[0].op : none);
 }
 
-static void put_features(mw_onnx_translation *t)
-{
-    mw_buffer name = {0};
-    uint32_t n = 0;
-    mw_buffer_text(&t->json, ",\"features\":[");
-    for (uint32_t i = 0; i < t->onnx.input_count; i++) {
-        const mw_onnx_input *in = &t->onnx.inputs[i];
-        for (uint32_t k = 0; k < in->columns && n < COLUMNS_MOST; k++, n++) {
-            name.len = 0;
-            mw_buffer_append(&name, in->name.text, in->name.len);
-            if (in->columns > 1) mw_buffer_format(&name, "%u", k);
-            mw_buffer_text(&t->json, n ? ",{\"name\":" : "{\"name\":");
-            mw_json_quote(&t->json, name.bytes ? name.bytes : "", name.len);
-            mw_buffer_text(&t->json, "}");
-        }
-    }
-    mw_buffer_text(&t->json, "]");
-    mw_buffer_close(&name);
-}
-
-static void put_columns(mw_onnx_translation *t)
-{
-    mw_buffer_text(&t->json, ",\"columns\":[");
-    for (uint32_t i = 0; i < t->count; i++) {
-        mw_onnx_column *c = &t->columns[i];
-        mw_buffer_format(&t->json, "%s{\"feature\":%u,\"ops\":[", i ? "," : "", c->feature);
-        mw_buffer_append(&t->json, c->ops.bytes, c->ops.len);
-        mw_buffer_text(&t->json, "]}");
-    }
-    mw_buffer_text(&t->json, "]");
-}
-
 static int translate(mw_onnx_translation *t)
 {
-    if (!find_model(t) || !add_columns(t, t->model->inputs[0], 0)) return 0;
+    if (!find_model(t) || !mw_onnx_read_columns(t, t->model->inputs[0])) return 0;
     int classifier = mw_onnx_is(t->model->op, kinds[1]) || mw_onnx_is(t->model->op, kinds[3]);
     if (classifier && t->model->output_count < 2)
         return mw_onnx_fault(t, "its classifier has no scores");
     if (!check_behind(t, t->model->outputs[classifier], 0)) return 0;
     mw_buffer_format(&t->json, "{\"moonweir\":1,\"kind\":\"%.*s\"", (int)t->model->op.len,
                      t->model->op.text);
-    put_features(t);
     int trees = mw_onnx_is(t->model->op, kinds[0]) || mw_onnx_is(t->model->op, kinds[1]);
     if (!(trees ? mw_onnx_put_trees(t, classifier) : put_linear(t, classifier))) return 0;
-    put_columns(t);
+    mw_onnx_put_columns(t);
     mw_buffer_text(&t->json, "}");
     return t->status == MW_OK;
 }
@@ -290,7 +164,7 @@ mw_status mw_model_read_onnx(mw_model *m, const mw_model_file *file, mw_error *e
         status = mw_model_read_sklearn(m, &json, error);
         m->kind = "onnx";
     }
-    for (uint32_t i = 0; i < t.count; i++) mw_buffer_close(&t.columns[i].ops);
-    free(t.columns), mw_buffer_close(&t.json), mw_onnx_close(&t.onnx);
+    mw_onnx_columns_close(&t);
+    mw_buffer_close(&t.json), mw_onnx_close(&t.onnx);
     return status;
 }

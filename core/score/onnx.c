@@ -116,28 +116,95 @@ void mw_onnx_close(mw_onnx *o)
     free(o->nodes), free(o->inputs);
 }
 
-/* TensorProto: float_data 4, name 8, raw_data 9 (little endian). */
-static int is_one(mw_proto tensor, mw_onnx_name name)
+static double float_of(uint64_t word)
 {
-    mw_proto_field f;
+    uint32_t half = (uint32_t)word;
     float number;
-    int named = 0, count = 0, ones = 0;
-    while (mw_proto_next(&tensor, &f)) {
-        if (f.number == 8 && f.type == 2) named = mw_onnx_same(name_of(f.bytes), name);
-        if (f.number == 4 && f.type == 5) count++, ones += f.word == 0x3f800000;
-        if ((f.number != 4 && f.number != 9) || f.type != 2) continue;
-        while (mw_proto_float(&f.bytes, &number)) count++, ones += number == 1;
+    memcpy(&number, &half, sizeof number);
+    return (double)number;
+}
+
+/* ---- constants: TensorProto's data_type 2, and its numbers as float_data 4, int32_data 5,
+ * int64_data 7, double_data 10, or raw_data 9, little endian ---- */
+
+enum { FLOAT = 1, INT32 = 6, INT64 = 7, DOUBLE = 11 };
+
+static size_t width_of(uint64_t type)
+{
+    return type == FLOAT || type == INT32 ? 4 : type == INT64 || type == DOUBLE ? 8 : 0;
+}
+
+static double raw_number(uint64_t type, const unsigned char *at)
+{
+    uint64_t word = 0;
+    float f;
+    double d;
+    for (size_t i = width_of(type); i-- > 0;) word = word << 8 | at[i];
+    uint32_t half = (uint32_t)word;
+    memcpy(&f, &half, sizeof f), memcpy(&d, &word, sizeof d);
+    return type == FLOAT    ? (double)f
+           : type == DOUBLE ? d
+           : type == INT32  ? (int32_t)half
+                            : (double)(int64_t)word;
+}
+
+static size_t read_packed(uint64_t type, mw_proto_field *f, double *list)
+{
+    uint64_t word;
+    size_t count = 0, width = width_of(type);
+    int whole = type == INT32 || type == INT64;
+    if (f->type == 0 && whole) list[count++] = (double)(int64_t)f->word;
+    while (f->type == 2 && whole && f->number != 9 && mw_proto_varint(&f->bytes, &word))
+        list[count++] = (double)(int64_t)word;
+    if (f->type == 2 && (!whole || f->number == 9))
+        for (; mw_proto_len(&f->bytes) >= width; f->bytes.at += width)
+            list[count++] = raw_number(type, f->bytes.at);
+    return count;
+}
+
+static int find_constant(const mw_onnx *o, mw_onnx_name tensor, mw_proto *found, uint64_t *type)
+{
+    mw_proto p = o->graph;
+    mw_proto_field f, g;
+    while (mw_proto_next(&p, &f)) {
+        int named = 0;
+        if (f.number != 5 || f.type != 2) continue;
+        *found = f.bytes, *type = 0;
+        while (mw_proto_next(&f.bytes, &g)) {
+            if (g.number == 8 && g.type == 2) named = mw_onnx_same(name_of(g.bytes), tensor);
+            if (g.number == 2 && g.type == 0) *type = g.word;
+        }
+        if (named) return width_of(*type) != 0;
     }
-    return named && count && ones == count;
+    return 0;
+}
+
+int mw_onnx_constant(const mw_onnx *o, mw_onnx_name tensor, double **list, size_t *count)
+{
+    static const uint32_t data[] = {[FLOAT] = 4, [INT32] = 5, [INT64] = 7, [DOUBLE] = 10};
+    mw_proto p;
+    mw_proto_field f;
+    uint64_t type;
+    *list = NULL, *count = 0;
+    if (!find_constant(o, tensor, &p, &type)) return 0;
+    *list = malloc((mw_proto_len(&p) + 1) * sizeof **list);
+    mw_assert(*list != NULL);
+    while (mw_proto_next(&p, &f)) {
+        if (f.number == data[type] && f.type == 5) (*list)[(*count)++] = float_of(f.word);
+        else if (f.number == data[type] || f.number == 9)
+            *count += read_packed(type, &f, *list + *count);
+    }
+    return 1;
 }
 
 int mw_onnx_is_one(const mw_onnx *o, mw_onnx_name tensor)
 {
-    mw_proto p = o->graph;
-    mw_proto_field f;
-    while (mw_proto_next(&p, &f))
-        if (f.number == 5 && f.type == 2 && is_one(f.bytes, tensor)) return 1;
-    return 0;
+    double *list;
+    size_t count, ones = 0;
+    mw_onnx_constant(o, tensor, &list, &count);
+    while (ones < count && list[ones] == 1) ones++;
+    free(list);
+    return count && ones == count;
 }
 
 /* ---- attributes: name 1, f 2, i 3, s 4, floats 7, ints 8, strings 9 ---- */
@@ -156,14 +223,6 @@ static int attribute(const mw_onnx_node *n, const char *name, mw_proto *found)
             }
     }
     return 0;
-}
-
-static double float_of(uint64_t word)
-{
-    uint32_t half = (uint32_t)word;
-    float number;
-    memcpy(&number, &half, sizeof number);
-    return (double)number;
 }
 
 int mw_onnx_floats(const mw_onnx_node *n, const char *name, double **list, size_t *count)

@@ -45,7 +45,9 @@ int mw_onnx_same(mw_onnx_name a, mw_onnx_name b);
 /* The node that makes a tensor; NULL: none does. */
 const mw_onnx_node *mw_onnx_maker(const mw_onnx *o, mw_onnx_name tensor);
 
-/* Whether a tensor is a constant that is 1 everywhere. */
+/* The numbers of a tensor that is a constant, to be freed. 0: it is none, or is not of numbers. */
+int mw_onnx_constant(const mw_onnx *o, mw_onnx_name tensor, double **list, size_t *count);
+/* Whether it is 1 everywhere. */
 int mw_onnx_is_one(const mw_onnx *o, mw_onnx_name tensor);
 
 /* Attributes of a node; lists are to be freed. 0 where there is none, or it is of another type. */

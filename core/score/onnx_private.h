@@ -11,6 +11,7 @@
 typedef struct mw_onnx_column {
     uint32_t feature;
     mw_buffer ops; /* JSON, without its brackets */
+    int is_text;   /* a text, which an encoder is to make a number of */
 } mw_onnx_column;
 
 typedef struct mw_onnx_translation {
@@ -18,7 +19,9 @@ typedef struct mw_onnx_translation {
     const mw_onnx_node *model;
     mw_onnx_column *columns;
     uint32_t count, room;
-    int normalized; /* a Normalizer makes shares of the scores */
+    struct mw_onnx_texts *texts; /* by feature; NULL: there are none */
+    uint64_t work;               /* columns passed on, and texts compared, so far */
+    int normalized;              /* a Normalizer makes shares of the scores */
     mw_buffer json;
     mw_error *error;
     mw_status status;
@@ -33,6 +36,10 @@ int mw_onnx_add_column(mw_onnx_translation *t, uint32_t feature);
 int mw_onnx_is_softmax(const mw_onnx_translation *t);
 /* The name of what comes of so many scores. */
 const char *mw_onnx_output_of(mw_onnx_translation *t, size_t outputs);
+/* onnx_columns.c: the columns that a tensor has; and these, and the features, as JSON. */
+int mw_onnx_read_columns(mw_onnx_translation *t, mw_onnx_name tensor);
+void mw_onnx_put_columns(mw_onnx_translation *t);
+void mw_onnx_columns_close(mw_onnx_translation *t);
 /* onnx_trees.c */
 int mw_onnx_put_trees(mw_onnx_translation *t, int classifier);
 

@@ -11,17 +11,19 @@ import lightgbm as lgb
 import numpy as np
 import onnxmltools
 import onnxruntime as ort
+import pandas as pd
 from onnx import TensorProto, helper
 import xgboost as xgb
 from onnxmltools.convert.common.data_types import FloatTensorType as OtherFloats
 from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType
+from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (ExtraTreesClassifier, GradientBoostingClassifier, GradientBoostingRegressor, RandomForestClassifier,
                               RandomForestRegressor)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -47,6 +49,19 @@ def case(name, model, rows=rows):
     with open(f"{folder}/{name}.score.ndjson", "w") as f:
         for s in np.asarray(scores, dtype=float).reshape(len(rows), -1).tolist():
             f.write(json.dumps(s[1] if len(s) == 2 else s[0] if len(s) == 1 else s) + "\n")
+    cases.write(json.dumps({"name": name, "file": f"{name}.onnx", "trainer": "onnx", "near": 1e-5, "least": 1e-6}) + "\n")
+
+
+def frames(name, model, rows):
+    """The same for inputs of one column each."""
+    with open(f"{folder}/{name}.onnx", "wb") as f:
+        f.write(model.SerializeToString())
+    session = ort.InferenceSession(f"{folder}/{name}.onnx", providers=["CPUExecutionProvider"])
+    kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(string)": object}
+    scores = session.run([session.get_outputs()[-1].name], {i.name: rows[[i.name]].to_numpy().astype(kinds[i.type]) for i in session.get_inputs()})[0]
+    rows.to_json(f"{folder}/{name}.rows.ndjson", orient="records", lines=True, double_precision=15)
+    with open(f"{folder}/{name}.score.ndjson", "w") as f:
+        f.writelines(json.dumps(float(s[1])) + "\n" for s in scores)
     cases.write(json.dumps({"name": name, "file": f"{name}.onnx", "trainer": "onnx", "near": 1e-5, "least": 1e-6}) + "\n")
 
 
@@ -98,6 +113,21 @@ b = lgb.train({"objective": "regression", "num_leaves": 15, "verbose": -1, "min_
               lgb.Dataset(np.column_stack([rng.integers(0, 9, 600), x[:, 1:]]), z, categorical_feature=[0]), 15)
 case("onnx-lgb-categories", onnxmltools.convert_lightgbm(b, initial_types=floats, target_opset=15, zipmap=False),
      np.column_stack([rng.integers(0, 12, 300), rows[:, 1:]]).astype(np.float32))
+
+# pipelines with texts, codes and chosen columns
+frame = pd.DataFrame(x[:, :3], columns=["a", "b", "c"])
+frame["t"], frame["k"] = rng.choice(["x", "y", "größer", 'q "r"'], 600), rng.integers(0, 4, 600)
+other = pd.DataFrame(rows[:, :3], columns=["a", "b", "c"])
+other["t"], other["k"] = rng.choice(["x", "y", "größer", 'q "r"', "new"], 300), rng.integers(0, 6, 300)
+types = [(c, FloatTensorType([None, 1])) for c in "abc"] + [("t", StringTensorType([None, 1])), ("k", Int64TensorType([None, 1]))]
+for encoder in (OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder()):
+    for model in (LogisticRegression(), RandomForestClassifier(10, max_depth=5)):
+        pipe = make_pipeline(ColumnTransformer([("n", make_pipeline(SimpleImputer(), StandardScaler()), list("abc")), ("t", encoder, ["t", "k"])]), model)
+        pipe.fit(frame, ((frame["a"] + (frame["t"] == "x") + 0.3 * frame["k"]) > 0.6).astype(int))
+        known = other if type(encoder) is OneHotEncoder else frame[:300]
+        frames(f"onnx-texts-{type(encoder).__name__}-{type(model).__name__}", to_onnx(pipe, initial_types=types, target_opset=15, options={"zipmap": False}), known)
+chosen = ColumnTransformer([("s", StandardScaler(), [3, 0]), ("m", MinMaxScaler(), [1, 2])])
+of_sklearn("onnx-chosen", make_pipeline(chosen, RandomForestRegressor(10)), z)
 
 # one that is not supported
 svc = SVC().fit(x, halves)
