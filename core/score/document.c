@@ -93,7 +93,7 @@ int mw_document_numbers(mw_value list, int floats, double **numbers, size_t *cou
     mw_assert(*numbers != NULL);
     while (mw_json_next(list.text, list.len, &cursor, &key, &v)) {
         if (v.kind == MW_ARRAY || v.kind == MW_OBJECT || v.kind == MW_ESCAPED) {
-            free(*numbers), *numbers = NULL;
+            free(*numbers), *numbers = NULL, *count = 0;
             return 0;
         }
         (*numbers)[(*count)++] = number_of(&v, floats);
