@@ -144,6 +144,16 @@ function Broker:delete(topic)
   C.rd_kafka_destroy(rk)
 end
 
+--- Forbids alice to do something ("Write", "Read") with a topic.
+function Broker:forbid(operation, topic)
+  local argv = java("kafka.admin.AclCommand", "--bootstrap-server", self.address, "--add", "--deny-principal", "User:alice")
+  for _, each in ipairs { "--operation", operation, "--topic", topic } do
+    argv[#argv + 1] = each
+  end
+  local code, out, err = s.run(argv, nil, 60)
+  assert(code == 0, out .. err)
+end
+
 function Broker:kill(signal)
   self.process:kill(signal or s.SIGKILL)
   self.process:wait(30)
@@ -215,7 +225,8 @@ function M.start(partitions, advertised)
 end
 
 --- One that listens with TLS, wants a certificate of its clients and a password of alice, besides: `secure` is that address, `ca`,
---- `certificate` and `key` are files. PLAIN and SCRAM-SHA-256 know her as "plain-secret" and "scram-secret".
+--- `certificate` and `key` are files. PLAIN and SCRAM-SHA-256 know her as "plain-secret" and "scram-secret". She may do all that
+--- nothing is said of (`forbid`).
 function M.secure(partitions)
   fetch()
   local folder, port = s.folder(), M.free_port()
@@ -247,6 +258,9 @@ function M.secure(partitions)
       "ssl.truststore.type=PEM",
       "ssl.truststore.location=" .. path "ca.pem",
       "ssl.client.auth=required",
+      "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+      "super.users=User:ANONYMOUS",
+      "allow.everyone.if.no.acl.found=true",
     }, "\n"),
   })
   self.secure, self.ca, self.certificate, self.key = "127.0.0.1:" .. port, path "ca.pem", path "client.pem", path "client.key"

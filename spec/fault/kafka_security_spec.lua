@@ -61,6 +61,45 @@ describe("Kafka that lets in whom it knows", function()
     end)
   end
 
+  for _, delivery in ipairs { "at-least-once", "exactly-once" } do
+    it("makes dead letters of what it may not write, and writes the rest, " .. delivery, function()
+      local name = delivery == "exactly-once" and "once" or "least"
+      broker:produce(name .. "-no", { "begun" })
+      broker:forbid("Write", name .. "-no")
+      local folder = s.folder()
+      local text = flow(name, "PLAIN", "plain-secret", "none", delivery):gsub('topic = "out%-%w+"', 'topic = "' .. name .. '-{to}"')
+      text = text:gsub("out:send%(e%)", 'out:send(e, { to = e.n %% 50 == 0 and "no" or "yes" })')
+      local p = s.router(folder, text, { "--state", "state" })
+      local dead = {}
+      s.eventually(function()
+        dead = s.events(folder .. "/state/dead-letters.ndjson")
+        return #dead == 10 and #broker:consume(name .. "-yes", "%s", "-X", "isolation.level=read_committed") == 490
+      end, 60, function() return #dead .. " dead; " .. p:stderr() end)
+      p:kill()
+      assert.equal(0, p:wait(20), p:stderr())
+      assert.same({ "begun" }, broker:consume(name .. "-no", "%s"))
+      local seen = {}
+      for _, letter in ipairs(dead) do
+        assert.matches("uthoriz", letter.error)
+        seen[letter.event.n] = true
+      end
+      for n = 50, 500, 50 do
+        assert.is_true(seen[n], n)
+      end
+    end)
+  end
+
+  it("says that it may not read a topic, and does not end for it", function()
+    broker:produce("secret", { '{"n":1}' })
+    broker:forbid("Read", "secret")
+    local text = flow("secret", "PLAIN", "plain-secret", "none"):gsub('topic = "in"', 'topic = "secret"')
+    local p = s.router(s.folder(), text, { "--state", "state" })
+    s.eventually(function() return p:stderr():find "uthoriz" end, 30, function() return p:stderr() end)
+    assert.is_nil(p:poll())
+    p:kill()
+    assert.equal(0, p:wait(20), p:stderr())
+  end)
+
   it("says that it is not let in, tries again, and ends when it is told to", function()
     local folder = s.folder()
     local p = s.router(folder, flow("w", "PLAIN", "wrong", "none"), { "--state", "state" })
