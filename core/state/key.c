@@ -137,8 +137,39 @@ static int next_part(const char **at, const char *end, uint32_t *kind, const cha
     *kind = (unsigned char)**at;
     memcpy(len, *at + 1, sizeof *len);
     *bytes = *at + 5;
-    *at += 5 + *len;
-    return *at <= end;
+    if (*len > (size_t)(end - *bytes)) return 0;
+    *at = *bytes + *len;
+    return 1;
+}
+
+static int is_sound_part(uint32_t kind, const char *bytes, uint32_t len)
+{
+    switch (kind) {
+    case MW_KEY_TEXT:
+        return 1;
+    case MW_KEY_NUMBER:
+        return len == sizeof(double);
+    case MW_KEY_INTEGER:
+        for (uint32_t i = 0; i < len; i++)
+            if ((bytes[i] < '0' || bytes[i] > '9') && (i || bytes[i] != '-')) return 0;
+        return len > 0;
+    case MW_KEY_TRUE:
+    case MW_KEY_FALSE:
+        return len == 0;
+    default:
+        return 0;
+    }
+}
+
+int mw_key_is_sound(uint32_t kind, const char *bytes, uint32_t len)
+{
+    const char *at = bytes, *part;
+    uint32_t part_kind, part_len;
+    if (len > MW_KEY_BYTES_MAX) return 0;
+    if (kind != MW_KEY_LIST) return is_sound_part(kind, bytes, len);
+    while (next_part(&at, bytes + len, &part_kind, &part, &part_len))
+        if (!is_sound_part(part_kind, part, part_len)) return 0;
+    return at == bytes + len && len > 0;
 }
 
 void mw_key_json(uint32_t kind, const char *bytes, uint32_t len, mw_buffer *out)

@@ -49,7 +49,9 @@ mw_key_fault mw_key_make_hashed(mw_key *k, uint64_t hash, const mw_value *const 
 void mw_key_json(uint32_t kind, const char *bytes, uint32_t len, mw_buffer *out);
 /* The hash of a key that is one text. */
 uint64_t mw_key_of_text(const char *text, size_t len);
-/* The hash of a key again, from its canonical form. */
+/* Whether bytes are the canonical form of some key: those of an import may be any. */
+int mw_key_is_sound(uint32_t kind, const char *bytes, uint32_t len);
+/* The hash of a key again, from its canonical form, which is sound. */
 uint64_t mw_key_rehash(uint32_t kind, const char *bytes, uint32_t len);
 
 static inline unsigned mw_key_group(uint64_t hash)

@@ -22,8 +22,7 @@ int mw_moved_row(mw_moved *m, const char *row, size_t row_len, const char *value
     *m = (mw_moved){.name = row + 2, .row = row, .row_len = row_len, .value = value, .len = len};
     m->key.bytes = end + 3, m->key.len = (uint32_t)(row + row_len - m->key.bytes);
     m->key.kind = (unsigned char)end[2];
-    if (m->key.kind < MW_KEY_TEXT || m->key.kind > MW_KEY_LIST || m->key.len > MW_KEY_BYTES_MAX)
-        return 0;
+    if (!mw_key_is_sound(m->key.kind, m->key.bytes, m->key.len)) return 0;
     m->key.hash = mw_key_rehash(m->key.kind, m->key.bytes, m->key.len);
     return mw_key_group(m->key.hash) == (unsigned char)end[1];
 }

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MAX = 2048 };
+/* No number is below or above these buckets: ln(1e-12) and ln(1.8e308), by gamma_log. */
+enum { BUCKETS_MAX = 2048, INDEX_LEAST = -1382, INDEX_MOST = 35492 };
 static const double smallest = 1e-12, gamma_log = 0.020000666706669544; /* ln(1.01 / 0.99) */
 
 /* Buckets of numbers of one sign, from the one with index `first` on. */
@@ -142,7 +143,10 @@ static int load_store(store *s, const char **at, const char *end)
 {
     if (!mw_load(&s->first, sizeof s->first, at, end) || !mw_load(&s->len, sizeof s->len, at, end))
         return 0;
-    if (s->len > BUCKETS_MAX) s->len = 0;
+    if (s->len > BUCKETS_MAX || s->first < INDEX_LEAST || s->first > INDEX_MOST) {
+        s->len = 0;
+        return 0;
+    }
     s->room = s->len;
     s->counts = calloc(s->len + 1, sizeof *s->counts);
     mw_assert(s->counts != NULL);
