@@ -198,6 +198,7 @@ function M.open(mw, kit, host)
       if type(fn) ~= "function" then error("on_silence wants a function", 2) end
       if kind ~= "silence" then error(what .. ": on_silence is of the kind 'silence'", 2) end
       if silent then error(what .. " has an on_silence already", 2) end
+      kit.name_of("timer", name .. ".silence", 2)
       local timers =
         kit.keep("timer", name .. ".silence", { by_clock = resolved.time == "clock" }, 3)
       silent, tell = timers.index, fn

@@ -364,6 +364,7 @@ describe("mw.detector", function()
       ['mw.detector("d", { kind = "ewma", alpha = 5 })'] = "flow.lua:3: detector 'd': 'alpha' is from 1e%-06 to 1, not 5",
       ['mw.detector("d", { time = "clock" })'] = "flow.lua:3: detector 'd': the kind 'auto' has no option 'time'",
       ['mw.detector("d", {}):on_silence(print)'] = "flow.lua:3: detector 'd': on_silence is of the kind 'silence'",
+      ['mw.timer("d.silence", print)\nmw.detector("d", { kind = "silence" }):on_silence(print)'] = "flow.lua:4: there is a timer 'd.silence' already",
       ['mw.detector("d", { kind = "silence", time = "now" })'] = "'time' cannot be 'now'",
       ['mw.detector("d", { kind = "holt-winters", seasons = { 1.5 } })'] = "'seasons' are whole numbers of points",
     } do
