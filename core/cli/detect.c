@@ -189,8 +189,13 @@ int mw_command_detect(int argc, char **argv)
     mw_status status = check_settings(settings, kind, &s.error);
     if (status == MW_OK) status = mw_detector_new(&s.detector, kind, config, &s.error);
     mw_config_free(config);
+    if (status == MW_OK && !mw_detector_wants_value(s.detector) && !s.time)
+        status =
+            mw_fail(&s.error, MW_CONFIG,
+                    "the detector '%s' is about times: --time says which field has them", kind);
     if (status != MW_OK) {
         mw_command_complain(s.error.message);
+        mw_detector_free(s.detector);
         return MW_EXIT_WRONG;
     }
     s.state = calloc(1, mw_detector_bytes(s.detector));

@@ -174,8 +174,9 @@ void mw_model_open(lua_State *L, mw_files *files)
 /* ---- scorers of a view ---- */
 
 /* Of rows scored ahead: how many are worth it; how many are tried before it is judged how many were
- * asked for; after how many what was counts half. */
-enum { FEW = 8, TRIED = 256, KEPT = 4096 };
+ * asked for; after how many what was counts half; how many trees a rule may walk for others than
+ * its own event, since its time runs. */
+enum { FEW = 8, TRIED = 256, KEPT = 4096, TREES = 1 << 16 };
 static const double FADES = 0.9999;
 
 static void forget(mw_scorer *s)
@@ -306,13 +307,15 @@ static int score_ahead(mw_view *v, mw_scorer *s, uint32_t row)
 {
     mw_scorer_ahead *a = &s->ahead;
     uint32_t features = mw_model_features(s->model), count = v->given - row;
+    uint32_t most = TREES / (mw_model_trees(s->model) + 1);
     mw_error unsaid;
-    if (s->whole || row + FEW > v->given) return 0;
+    if (s->whole || row + FEW > v->given || most < FEW) return 0;
     if (a->made > TRIED + 2 * a->asked) {
         a->made *= FADES; /* it is tried again, later */
         return 0;
     }
-    if (count > MW_SCORE_AHEAD) count = MW_SCORE_AHEAD;
+    if (most > MW_SCORE_AHEAD) most = MW_SCORE_AHEAD;
+    if (count > most) count = most;
     if (!a->rows) {
         a->rows = zeros((size_t)MW_SCORE_AHEAD * features, sizeof *a->rows);
         a->scores = zeros((size_t)MW_SCORE_AHEAD * mw_model_scores(s->model), sizeof *a->scores);

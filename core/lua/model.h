@@ -32,8 +32,8 @@ struct mw_scorer {
     int32_t *paths;        /* by feature; MW_PATH_NONE: it is given, or missing */
     int whole;             /* features are read off the event's text */
     double *row, *scores, *reasons;
-    const double *of;
-    double *said; /* what was scored last, and its scores: those, or of one ahead */
+    const double *of; /* what was read or scored last: `row`, or one ahead */
+    double *said;     /* its scores: `scores`, or of one ahead */
     void *scratch;
     mw_scorer_ahead ahead;
     /* what is told in metrics: how often it was scored; how often a challenger was, too, and how

@@ -9,16 +9,22 @@
 
 enum { COLUMNS_MOST = 1 << 16, OPS_MOST = 1 << 20 };
 
-enum op_kind { IMPUTE, MISSING, SUBTRACT, DIVIDE, MULTIPLY, ADD, CLIP, IS, FLOAT, MAP };
+enum op_kind { IMPUTE, MISSING, SUBTRACT, DIVIDE, MULTIPLY, ADD, CLIP, IS, FLOAT, TRUNCATE, MAP };
 
 static const struct {
     const char *name;
     int numbers; /* behind it */
-} kinds[] = {[IMPUTE] = {"impute", 1},     [MISSING] = {"missing", 0},
-             [SUBTRACT] = {"subtract", 1}, [DIVIDE] = {"divide", 1},
-             [MULTIPLY] = {"multiply", 1}, [ADD] = {"add", 1},
-             [CLIP] = {"clip", 2},         [IS] = {"is", 1},
-             [FLOAT] = {"float", 0},       [MAP] = {"map", 4}};
+} kinds[] = {[IMPUTE] = {"impute", 1},
+             [MISSING] = {"missing", 0},
+             [SUBTRACT] = {"subtract", 1},
+             [DIVIDE] = {"divide", 1},
+             [MULTIPLY] = {"multiply", 1},
+             [ADD] = {"add", 1},
+             [CLIP] = {"clip", 2},
+             [IS] = {"is", 1},
+             [FLOAT] = {"float", 0},
+             [TRUNCATE] = {"truncate", 0},
+             [MAP] = {"map", 4}};
 
 typedef struct op {
     enum op_kind kind;
@@ -163,6 +169,8 @@ static double run(const op *o, double x)
         return x == o->a;
     case FLOAT:
         return (double)(float)x;
+    case TRUNCATE:
+        return trunc(x);
     default:
         return map(o, x);
     }

@@ -30,7 +30,7 @@ static const double SIZE_LIMIT = 0.1;
 typedef struct half_space {
     uint64_t values; /* that came */
     double last[MOST_SHINGLE], low, high;
-    mw_usual usual; /* of logarithms of masses, less than nothing */
+    mw_usual usual; /* of logarithms of masses, negated */
     uint16_t mass[TREES][NODES], newer[TREES][NODES];
 } half_space;
 

@@ -59,9 +59,23 @@ static void add_op(mw_onnx_column *c, const char *op, double number)
     mw_buffer_text(&c->ops, "]");
 }
 
+static void add_plain(mw_onnx_column *c, const char *op)
+{
+    mw_buffer_format(&c->ops, c->ops.len ? ",[\"%s\"]" : "[\"%s\"]", op);
+}
+
 static void add_float(mw_onnx_column *c)
 {
-    mw_buffer_text(&c->ops, c->ops.len ? ",[\"float\"]" : "[\"float\"]");
+    add_plain(c, "float");
+}
+
+/* The columns from one on that an operator has made others of, which stand behind them. */
+static void drop(mw_onnx_translation *t, uint32_t from, uint32_t count)
+{
+    for (uint32_t i = from; i < from + count; i++) mw_buffer_close(&t->columns[i].ops);
+    memmove(t->columns + from, t->columns + from + count,
+            (t->count - from - count) * sizeof *t->columns);
+    t->count -= count;
 }
 
 /* One number for all of some columns, or one each. */
@@ -117,11 +131,34 @@ static int arithmetic(mw_onnx_translation *t, const mw_onnx_node *n, uint32_t fr
     return good;
 }
 
+/* To another type of numbers: whole ones are cut off behind the point. */
+static int cast(mw_onnx_translation *t, const mw_onnx_node *n, uint32_t from)
+{
+    enum { FLOAT = 1, INT32 = 6, INT64 = 7, DOUBLE = 11 };
+    int64_t to = mw_onnx_int(n, "to", 0);
+    if (to != FLOAT && to != DOUBLE && to != INT32 && to != INT64)
+        return mw_onnx_refuse(t, "to another type than float, double, int32 and int64 there is a",
+                              n->op);
+    for (uint32_t i = from; i < t->count; i++) {
+        if (t->columns[i].is_text) return mw_onnx_fault(t, "texts are cast to numbers");
+        if (to != DOUBLE) add_plain(&t->columns[i], to == FLOAT ? "float" : "truncate");
+    }
+    return 1;
+}
+
+/* An operator that joins or chooses does so by columns. */
+static int is_by_column(mw_onnx_translation *t, const mw_onnx_node *n, int64_t otherwise)
+{
+    int64_t axis = mw_onnx_int(n, "axis", otherwise);
+    return axis == 1 || axis == -1 || mw_onnx_refuse(t, "not by columns there is a", n->op);
+}
+
 /* Columns by their numbers. */
 static int select_columns(mw_onnx_translation *t, const mw_onnx_node *n, uint32_t from)
 {
     double *list;
-    size_t count, had = t->count - from;
+    size_t count;
+    uint32_t had = t->count - from;
     int good = 1;
     if (n->input_count != 2 || !mw_onnx_constant(&t->onnx, n->inputs[1], &list, &count))
         return mw_onnx_refuse(t, "columns are chosen by no constant in", n->op);
@@ -136,10 +173,7 @@ static int select_columns(mw_onnx_translation *t, const mw_onnx_node *n, uint32_
             new->is_text = old->is_text;
         }
     }
-    for (size_t i = 0; i < had; i++) mw_buffer_close(&t->columns[from + i].ops);
-    memmove(t->columns + from, t->columns + from + had,
-            (t->count - from - had) * sizeof *t->columns);
-    t->count -= (uint32_t)had;
+    drop(t, from, had);
     free(list);
     return good;
 }
@@ -183,10 +217,7 @@ static int one_hot(mw_onnx_translation *t, const mw_onnx_node *n, uint32_t from)
         }
         free(keys);
     }
-    for (uint32_t i = 0; i < had; i++) mw_buffer_close(&t->columns[from + i].ops);
-    memmove(t->columns + from, t->columns + from + had,
-            (t->count - from - had) * sizeof *t->columns);
-    t->count -= had;
+    drop(t, from, had);
     return t->status == MW_OK;
 }
 
@@ -273,7 +304,7 @@ static int is_any(mw_onnx_name op, const char *const *names, size_t count)
 static int add_columns(mw_onnx_translation *t, mw_onnx_name tensor, int depth)
 {
     static const char *const joining[] = {"Concat", "FeatureVectorizer"};
-    static const char *const plain[] = {"Cast", "Identity", "Reshape", "Flatten"};
+    static const char *const plain[] = {"Identity", "Reshape", "Flatten"};
     static const char *const choosing[] = {"ArrayFeatureExtractor", "Gather"};
     const mw_onnx_node *n = mw_onnx_maker(&t->onnx, tensor);
     uint32_t from = t->count;
@@ -284,8 +315,13 @@ static int add_columns(mw_onnx_translation *t, mw_onnx_name tensor, int depth)
     for (uint32_t i = 0; i < (joins ? n->input_count : n->input_count > 0); i++)
         if (!add_columns(t, n->inputs[i], depth + 1)) return 0;
     t->work += 1 + t->count - from;
-    if (joins || is_any(n->op, plain, 4)) return 1;
-    if (is_any(n->op, choosing, 2)) return select_columns(t, n, from);
+    if (is_any(n->op, plain, 3)) return 1;
+    if (joins) return is_by_column(t, n, 1);
+    if (is_any(n->op, choosing, 2)) {
+        int by_column = is_by_column(t, n, mw_onnx_is(n->op, "Gather") ? 0 : -1);
+        return by_column && select_columns(t, n, from);
+    }
+    if (mw_onnx_is(n->op, "Cast")) return cast(t, n, from);
     if (mw_onnx_is(n->op, "Scaler")) return scale(t, n, from);
     if (mw_onnx_is(n->op, "Imputer")) return impute(t, n, from);
     if (mw_onnx_is(n->op, "OneHotEncoder")) return one_hot(t, n, from);

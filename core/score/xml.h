@@ -1,5 +1,5 @@
-/* xml.h: XML documents as trees of elements, by expat. Text is
- * kept of elements that hold nothing else. */
+/* xml.h: XML documents as trees of elements, by expat. Text is kept of
+ * elements that hold nothing else. */
 #ifndef MW_XML_H
 #define MW_XML_H
 

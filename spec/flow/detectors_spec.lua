@@ -133,6 +133,11 @@ describe("moonweir detect", function()
     _, code, err = detect("value\n", "--kind", "magic")
     assert.equal(2, code)
     assert.matches("there is no kind of detector 'magic'", err)
+    for _, kind in ipairs { "rate", "silence" } do
+      _, code, err = detect("value\n1\n", "--kind", kind)
+      assert.equal(2, code)
+      assert.matches("the detector '" .. kind .. "' is about times: --time says which field has them", err, 1, true)
+    end
     _, code, err = detect("value\n", "--kind", "ewma", "--set", "alhpa=1")
     assert.equal(2, code)
     assert.matches("the detector 'ewma' has no option 'alhpa'", err)
