@@ -137,7 +137,9 @@ static int cast(mw_onnx_translation *t, const mw_onnx_node *n, uint32_t from)
     enum { FLOAT = 1, INT32 = 6, INT64 = 7, DOUBLE = 11 };
     int64_t to = mw_onnx_int(n, "to", 0);
     if (to != FLOAT && to != DOUBLE && to != INT32 && to != INT64)
-        return mw_onnx_refuse(t, "to another type than float, double, int32 and int64 there is a",
+        return mw_onnx_refuse(t,
+                              "before the model, another type than float, double, int32 or int64 "
+                              "comes of the operator",
                               n->op);
     for (uint32_t i = from; i < t->count; i++) {
         if (t->columns[i].is_text) return mw_onnx_fault(t, "texts are cast to numbers");
@@ -150,7 +152,8 @@ static int cast(mw_onnx_translation *t, const mw_onnx_node *n, uint32_t from)
 static int is_by_column(mw_onnx_translation *t, const mw_onnx_node *n, int64_t otherwise)
 {
     int64_t axis = mw_onnx_int(n, "axis", otherwise);
-    return axis == 1 || axis == -1 || mw_onnx_refuse(t, "not by columns there is a", n->op);
+    return axis == 1 || axis == -1 ||
+           mw_onnx_refuse(t, "before the model, not by columns (axis 1) works the operator", n->op);
 }
 
 /* Columns by their numbers. */

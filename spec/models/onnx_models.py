@@ -114,6 +114,21 @@ b = lgb.train({"objective": "regression", "num_leaves": 15, "verbose": -1, "min_
 case("onnx-lgb-categories", onnxmltools.convert_lightgbm(b, initial_types=floats, target_opset=15, zipmap=False),
      np.column_stack([rng.integers(0, 12, 300), rows[:, 1:]]).astype(np.float32))
 
+# whole numbers by a Cast, and columns by a Gather
+steps = [helper.make_node("Gather", ["x", "which"], ["some"], axis=1), helper.make_node("Cast", ["some"], ["whole"], to=TensorProto.INT64),
+         helper.make_node("OneHotEncoder", ["whole"], ["hot"], domain="ai.onnx.ml", cats_int64s=[-1, 0, 1]),
+         helper.make_node("Reshape", ["hot", "flat"], ["seen"]), helper.make_node("LinearRegressor", ["seen"], ["y"], domain="ai.onnx.ml",
+                                                                              coefficients=[1.0, 2, 4, 8, 16, 32], intercepts=[0.0])]
+graph = helper.make_graph(steps, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 5])],
+                          [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
+                          [helper.make_tensor("which", TensorProto.INT64, [2], [3, 1]), helper.make_tensor("flat", TensorProto.INT64, [2], [-1, 6])])
+opsets = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 3)]
+made = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+case("onnx-whole", made)
+made.graph.node[0].attribute[0].i = 0
+with open(f"{folder}/by-rows.onnx", "wb") as f:
+    f.write(made.SerializeToString())
+
 # pipelines with texts, codes and chosen columns
 frame = pd.DataFrame(x[:, :3], columns=["a", "b", "c"])
 frame["t"], frame["k"] = rng.choice(["x", "y", "größer", 'q "r"'], 600), rng.integers(0, 4, 600)

@@ -98,7 +98,7 @@ for _ in range(400):
 cases = open(f"{folder}/cases.ndjson", "w")
 
 
-def case(name, body, target, read):
+def case(name, body, target, read, rows=rows):
     path = f"{folder}/{name}.pmml"
     with open(path, "w") as f:
         f.write(HEAD % target + body + "</PMML>")
@@ -175,5 +175,14 @@ for name, attributes in (("missing", 'missingValueReplacement="0.375"'), ("extre
     schema = SCHEMA.replace('name="v"', f'name="v" {attributes}')
     case(f"schema-{name}", f'<RegressionModel functionName="regression">{schema}{table()}</RegressionModel>', NUMBER, prediction)
 schema = SCHEMA.replace('name="c"', 'name="c" missingValueReplacement="blue"').replace('name="d"', 'name="d" missingValueReplacement="3"')
+odd = [{**row, "c": rng.choice(["violet", "red"])} if rng.random() < 0.3 else row for row in rows]
+for how in ('invalidValueTreatment="asMissing"', 'invalidValueTreatment="asMissing" missingValueReplacement="red"',
+            'invalidValueTreatment="asValue" invalidValueReplacement="blue"'):
+    schema = SCHEMA.replace('name="c"', f'name="c" {how}')
+    for missing in ("none", "nullPrediction"):
+        leaves = iter(range(10))
+        body = "".join(f'<Node score="{next(leaves)}">{simple("c", "equal", c)}</Node>' for c in COLOURS)
+        case(f"schema-invalid-{how.count('=')}-{'asValue' in how}-{missing}", f'<TreeModel functionName="regression" missingValueStrategy="{missing}" '
+             f'noTrueChildStrategy="returnLastPrediction">{schema}<Node score="99"><True/>{body}</Node></TreeModel>', NUMBER, prediction, odd)
 case("schema-categories", tree("regression", number_leaf, "lastPrediction", "returnLastPrediction").replace(SCHEMA, schema), NUMBER, prediction)
 cases.close()
