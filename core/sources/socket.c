@@ -33,7 +33,7 @@ static const mw_option tcp_options[] = {
 static const mw_option unix_options[] = {
     {"path", MW_OPT_TEXT, "!", "the socket's file", NULL, NULL}, COMMON_OPTIONS};
 
-enum { SWEEP_MS = 500, REST_ROUNDS = 256 };
+enum { SWEEP_MS = 500, REST_ROUNDS = 256, BACKLOG = 1024 };
 
 typedef struct connection connection;
 
@@ -176,10 +176,21 @@ static void on_sweep(uv_timer_t *timer)
 
 /* ---- listening ---- */
 
+/* Whoever connects before the source is started waits, and is not refused: a router is said to be
+ * ready before each shard has started its sources. */
+static mw_status let_wait(mw_source *s, int fd, mw_error *error)
+{
+    if (listen(fd, BACKLOG) == 0) return MW_OK;
+    mw_fail(error, MW_IO, "source '%s': cannot listen: %s", s->name, strerror(errno));
+    close(fd);
+    return MW_IO;
+}
+
 static mw_status listen_tcp(listener *l, mw_error *error)
 {
     int fd = -1;
     mw_status status = mw_source_listen(l->source, 0, "", "", &fd, error);
+    if (status == MW_OK) status = let_wait(l->source, fd, error);
     if (status != MW_OK) return status;
     uv_tcp_init(l->source->loop, &l->h.tcp);
     uv_tcp_open(&l->h.tcp, fd);
@@ -232,6 +243,7 @@ static mw_status listen_unix(listener *l, mw_error *error)
         if (fd < 0)
             return mw_fail(error, MW_IO, "source '%s': cannot listen on '%s': %s", s->name, path,
                            strerror(errno));
+        if (let_wait(s, fd, error) != MW_OK) return MW_IO;
         mw_log(MW_INFO, s->name, "listening on %s", path);
     }
     uv_pipe_init(s->loop, &l->h.pipe, 0);
@@ -270,7 +282,7 @@ static mw_status open_unix(mw_source *s, mw_error *error)
 static void start(mw_source *s)
 {
     listener *l = s->self;
-    int rc = uv_listen(&l->h.stream, 1024, on_connection);
+    int rc = uv_listen(&l->h.stream, BACKLOG, on_connection);
     if (rc != 0) mw_source_failed(s, uv_strerror(rc));
     if (l->timeout_ms) uv_timer_start(&l->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
