@@ -1,7 +1,6 @@
 --- An Apache Kafka broker of a test's own (KRaft, one process), fetched from Maven Central on first use. A test that cannot have
 --- one fails.
 local s = require "support"
-local socket = require "socket"
 
 local M = {}
 local Broker = {}
@@ -24,13 +23,6 @@ local function fetch()
   }, nil, 300)
   assert(code == 0, "Kafka cannot be fetched: " .. out .. err)
   s.write(home .. "/ready", "yes\n")
-end
-
-function M.free_port()
-  local listening = assert(socket.bind("127.0.0.1", 0))
-  local _, port = listening:getsockname()
-  listening:close()
-  return tonumber(port)
 end
 
 local function java(class, ...)
@@ -219,7 +211,7 @@ end
 --- proxy stands before it.
 function M.start(partitions, advertised)
   fetch()
-  local self = prepare({ { port = M.free_port(), controller = M.free_port() } }, 1, { partitions = partitions, advertised = advertised })
+  local self = prepare({ { port = s.free_port(), controller = s.free_port() } }, 1, { partitions = partitions, advertised = advertised })
   self:restart()
   return self
 end
@@ -229,7 +221,7 @@ end
 --- nothing is said of (`forbid`).
 function M.secure(partitions)
   fetch()
-  local folder, port = s.folder(), M.free_port()
+  local folder, port = s.folder(), s.free_port()
   local function openssl(...)
     local code, out, err = s.run { "openssl", ... }
     assert(code == 0, out .. err)
@@ -244,7 +236,7 @@ function M.secure(partitions)
   end
   s.write(path "broker-all.pem", s.read(path "broker.key") .. s.read(path "broker.pem"))
   local module = "org.apache.kafka.common.security."
-  local self = prepare({ { port = M.free_port(), controller = M.free_port() } }, 1, {
+  local self = prepare({ { port = s.free_port(), controller = s.free_port() } }, 1, {
     partitions = partitions,
     listeners = ",SASL_SSL://127.0.0.1:" .. port,
     format = { "--add-scram", "SCRAM-SHA-256=[name=alice,password=scram-secret]" },
@@ -276,7 +268,7 @@ function M.cluster(partitions)
   fetch()
   local ports, self = {}, setmetatable({ brokers = {} }, Cluster)
   for i = 1, 3 do
-    ports[i] = { port = M.free_port(), controller = M.free_port() }
+    ports[i] = { port = s.free_port(), controller = s.free_port() }
   end
   for i = 1, 3 do
     self.brokers[i] = prepare(ports, i, { partitions = partitions })

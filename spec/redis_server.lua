@@ -88,18 +88,10 @@ end
 function Server:pause() self.process:kill(s.SIGSTOP) end
 function Server:resume() self.process:kill(s.SIGCONT) end
 
---- A port that nobody has.
-local function free_port()
-  local c = assert(require("socket").bind("127.0.0.1", 0))
-  local _, port = c:getsockname()
-  c:close()
-  return tonumber(port)
-end
-
 --- A master with a replica, and a Sentinel that watches them: { url, ports, processes, master }.
 function M.sentinel()
   local folder = s.folder()
-  local ports = { free_port(), free_port(), free_port() }
+  local ports = { s.free_port(), s.free_port(), s.free_port() }
   local processes = {}
   for i = 1, 2 do
     local home = s.folder()
@@ -162,14 +154,13 @@ end
 function M.cluster()
   local ports, processes, argv = {}, {}, { "redis-cli", "--cluster", "create" }
   for i = 1, 3 do
-    ports[i] = free_port()
-    while ports[i] > 50000 do
-      ports[i] = free_port() - 20000 -- the nodes' own port is 10000 higher
-    end
+    ports[i] = s.free_port()
     processes[i] = s.start {
       "redis-server",
       "--port",
       tostring(ports[i]),
+      "--cluster-port",
+      tostring(s.free_port()),
       "--cluster-enabled",
       "yes",
       "--cluster-node-timeout",

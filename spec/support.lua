@@ -222,6 +222,22 @@ function Process:address(name)
   error("no address of " .. name .. " in " .. self:stderr(), 2)
 end
 
+--- A port of this machine that a server of a test's own may listen at, for whoever cannot listen at port 0. A connection
+--- that this side ended first keeps it for a minute from everyone who asks the kernel for any port, tests beside this
+--- one too, and not from who names it.
+function M.free_port()
+  local listening = assert(socket.bind("127.0.0.1", 0))
+  local _, port = listening:getsockname()
+  local there = assert(socket.connect("127.0.0.1", port))
+  local here = assert(listening:accept())
+  here:close()
+  there:settimeout(10)
+  there:receive(1)
+  there:close()
+  listening:close()
+  return tonumber(port)
+end
+
 --- A raw connection to a source.
 function M.connect(host, port)
   local c = assert(socket.tcp())

@@ -6,13 +6,6 @@ local socket = require "socket"
 
 local SECONDS = tonumber(os.getenv "SECONDS_EACH") or 3
 
-local function free_port()
-  local server = assert(socket.bind("127.0.0.1", 0))
-  local _, port = server:getsockname()
-  server:close()
-  return port
-end
-
 local FLOW = [[
   local mw = require "moonweir"
   local payments = mw.source.http("payments", { listen = "127.0.0.1:%d", path = "/payments" })
@@ -68,13 +61,13 @@ end
 
 local function bare(body)
   return function()
-    local port = free_port()
+    local port = s.free_port()
     return load_server({ m.folder .. "/http_limit", tostring(port) }, port, body)
   end
 end
 local function router(body)
   return function()
-    local port, folder = free_port(), s.folder()
+    local port, folder = s.free_port(), s.folder()
     s.write(folder .. "/flow.lua", FLOW:format(port))
     return load_server({ s.program, "run", "flow.lua", "--quiet", "--shards", "1", "--state", "state" }, port, body, folder)
   end
@@ -109,7 +102,7 @@ local nginx_root = os.execute(("mkdir -p %s && sh %s/spec/bench/peers/nginx.sh %
 if not nginx_root then print "nginx could not be set up here: left out" end
 local function nginx(body)
   return function()
-    local port = free_port()
+    local port = s.free_port()
     s.write(nginx_root .. "/bench.conf", NGINX:format(port))
     return load_server({ "chroot", nginx_root, "/usr/sbin/nginx", "-c", "/bench.conf" }, port, body)
   end
@@ -126,7 +119,7 @@ local node, at_node, at_nginx = os.execute "command -v node > /dev/null" == 0, n
 if node then
   at_node = #candidates + 1
   candidates[at_node] = function()
-    local port = free_port()
+    local port = s.free_port()
     return load_server({ "node", s.root .. "/spec/bench/peers/node_server.js", tostring(port) }, port, EVENT)
   end
 end

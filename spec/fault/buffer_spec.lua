@@ -19,13 +19,6 @@ local TARGET = [[
 
 local function http(buffer) return ([[http("input", { listen = "127.0.0.1:0", path = "/in", buffer = { %s } })]]):format(buffer) end
 
-local function free_port()
-  local l = require("socket").bind("127.0.0.1", 0)
-  local _, port = l:getsockname()
-  l:close()
-  return tonumber(port)
-end
-
 --- Posts events from..to, ten in a request; how many were taken, and the last status.
 local function post(host, port, from, to, pad)
   local c, taken = s.connect(host, port), 0
@@ -70,7 +63,7 @@ describe("a disk buffer", function()
   end
 
   it("takes events in while the sink is away, over kill -9, and gives them in order when it is back", function()
-    local folder, other, port = s.folder(), s.folder(), free_port()
+    local folder, other, port = s.folder(), s.folder(), s.free_port()
     local total = 0
     for _ = 1, 4 do
       local p = start(folder, http 'sync = "5ms"', port, 1)
@@ -98,7 +91,7 @@ describe("a disk buffer", function()
   end)
 
   it("is read to its end by another number of shards", function()
-    local folder, other, port = s.folder(), s.folder(), free_port()
+    local folder, other, port = s.folder(), s.folder(), s.free_port()
     for round, shards in ipairs { 3, 1, 2 } do
       local p = start(folder, http 'sync = "5ms"', port, shards)
       local host, at = p:address "input"
@@ -120,7 +113,7 @@ describe("a disk buffer", function()
   it("loses nothing that it answered in rounds of kill -9 under load", function()
     local seed = tonumber(os.getenv "MOONWEIR_SEED") or os.time()
     math.randomseed(seed)
-    local folder, other, port = s.folder(), s.folder(), free_port()
+    local folder, other, port = s.folder(), s.folder(), s.free_port()
     local target = s.router(other, TARGET:format(port), { "--state", "state" })
     local answered = {}
     for round = 1, 8 do
@@ -161,7 +154,7 @@ describe("a disk buffer", function()
   end)
 
   it("is bounded, and pushes back when it is full", function()
-    local folder, other, port = s.folder(), s.folder(), free_port()
+    local folder, other, port = s.folder(), s.folder(), s.free_port()
     local p = start(folder, http 'size = "1MiB", sync = "1ms"', port, 1)
     local host, at = p:address "input"
     local taken, status = post(host, at, 1, 20000, 200)
@@ -188,7 +181,7 @@ describe("a disk buffer", function()
   end)
 
   it("reads on behind what a crash has torn, and behind what is damaged, and says so", function()
-    local folder, other, port = s.folder(), s.folder(), free_port()
+    local folder, other, port = s.folder(), s.folder(), s.free_port()
     local source = http 'sync = "1ms", size = "8MiB"'
     local p = start(folder, source, port, 1)
     local host, at = p:address "input"
@@ -228,7 +221,7 @@ describe("a disk buffer", function()
 
   it("works for tcp and unix, and keeps what is no event for the dead letters", function()
     for _, kind in ipairs { [[tcp("input", { listen = "127.0.0.1:0", buffer = {} })]], [[unix("input", { path = "in.sock", buffer = {} })]] } do
-      local folder, other, port = s.folder(), s.folder(), free_port()
+      local folder, other, port = s.folder(), s.folder(), s.free_port()
       local target = s.router(other, TARGET:format(port), { "--state", "state" })
       local p = start(folder, kind, port, 2)
       local lines = {}
@@ -257,7 +250,7 @@ describe("a disk buffer", function()
   end)
 
   it("takes datagrams in", function()
-    local folder, other, port = s.folder(), s.folder(), free_port()
+    local folder, other, port = s.folder(), s.folder(), s.free_port()
     local p = start(folder, [[udp("input", { listen = "127.0.0.1:0", buffer = { sync = "1ms" } })]], port, 1)
     local host, at = p:address "input"
     local c = require("socket").udp()
@@ -284,7 +277,7 @@ describe("a disk buffer", function()
   end)
 
   it("stays with its source while the router runs, and what nobody reads is told", function()
-    local folder, port = s.folder(), free_port()
+    local folder, port = s.folder(), s.free_port()
     local buffered, plain = http 'sync = "1ms"', [[http("input", { listen = "127.0.0.1:0", path = "/in" })]]
     local p = s.router(folder, FLOW:format(buffered, port), { "--state", "state", "--no-watch", "--no-supervisor" })
     for round, other in ipairs { plain, [[tcp("other", { listen = "127.0.0.1:0" })]], (buffered:gsub('"input"', '"renamed"')) } do

@@ -113,7 +113,7 @@ describe("exactly once through Kafka", function()
   end)
 
   it("settles a transaction whose end was lost, or came through though nobody was told", function()
-    local port, folder, total = kafka.free_port(), s.folder(), 0
+    local port, folder, total = s.free_port(), s.folder(), 0
     local behind = kafka.start(4, port)
     local wish = folder .. "/wish"
     s.write(wish, "")
@@ -154,7 +154,7 @@ describe("exactly once through Kafka", function()
   local on_release = s.build:find "release" and it or function() end -- which the example runs
   on_release("shows in the example, which anybody can run", function()
     local code, text, err = s.run({ "sh", s.root .. "/examples/kafka-fraud/run.sh" }, {
-      env = { PORT = tostring(kafka.free_port()), CONTROLLER_PORT = tostring(kafka.free_port()) },
+      env = { PORT = tostring(s.free_port()), CONTROLLER_PORT = tostring(s.free_port()) },
     }, 120)
     assert.equal(0, code, text .. err)
     assert(text:find("20000 payments came out once, 0 more than once", 1, true), text)

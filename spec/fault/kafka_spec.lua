@@ -364,9 +364,7 @@ describe("Kafka", function()
 
   it("is paused while a sink takes nothing, and stays in its group", function()
     local folder, other = s.folder(), s.folder()
-    local listening = require("socket").bind("127.0.0.1", 0)
-    local _, port = listening:getsockname()
-    listening:close()
+    local port = s.free_port()
     broker:produce("in-q", events("q", 1, 3000, 10), true)
     local p = s.router(folder, ([[
       local mw = require "moonweir"

@@ -283,9 +283,7 @@ describe("an http source", function()
 
   it("answers 429 with Retry-After while its sink cannot deliver, and loses nothing", function()
     local folder = s.folder()
-    local listener = assert(require "socket".bind("127.0.0.1", 0))
-    local _, free = listener:getsockname()
-    listener:close()
+    local free = s.free_port()
     local p = s.router(
       folder,
       ([[
