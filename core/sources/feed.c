@@ -119,6 +119,20 @@ void mw_feed_end(mw_feed *f)
     if (f->batch && (f->batch->len || f->oversize.inside)) cut(f, 1, &error);
 }
 
+void mw_feed_cut_off(mw_feed *f, const char *why)
+{
+    if (!f->batch) return;
+    if (f->oversize.inside) pass_oversize(f, 1);
+    if (f->batch->len == 0) return;
+    reject(f, f->position, f->batch->block, f->batch->len, why);
+    drop(f, f->batch->len);
+}
+
+void mw_feed_change(mw_feed *f)
+{
+    f->stream.config = f->source->config, f->stream.limit = f->source->limit;
+}
+
 mw_feed *mw_feed_acknowledge(mw_batch *b)
 {
     mw_feed *f = (mw_feed *)((char *)b->stream - offsetof(mw_feed, stream));

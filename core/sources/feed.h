@@ -35,6 +35,10 @@ char *mw_feed_room(mw_feed *f, size_t *room);
 mw_status mw_feed_got(mw_feed *f, size_t n, mw_error *error);
 /* The stream is at its end: an unfinished last frame is a frame. */
 void mw_feed_end(mw_feed *f);
+/* The stream is broken off: an unfinished last frame is none, and goes into the dead letters. */
+void mw_feed_cut_off(mw_feed *f, const char *why);
+/* The source has other options, of the same format: the stream goes on by them. */
+void mw_feed_change(mw_feed *f);
 /* The feed of a batch that is done. */
 mw_feed *mw_feed_acknowledge(mw_batch *b);
 

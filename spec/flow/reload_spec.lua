@@ -274,25 +274,78 @@ describe("what a reload keeps", function()
     p:kill(s.SIGKILL)
   end)
 
-  it("a listener's socket: who connects while another instance takes its place is not refused", function()
+  it("connections of tcp and unix, in the middle of an event too, which go on by the new options", function()
     local folder = s.folder()
-    local function text(limit)
+    local function text(options)
       return ([[
         local mw = require "moonweir"
-        local input = mw.source.tcp("input", { listen = "127.0.0.1:0", limit = "%dKiB" })
-        local local_input = mw.source.unix("unix", { path = "socket", limit = "%dKiB" })
+        local input = mw.source.tcp("input", { listen = "127.0.0.1:0", %s })
+        local table = mw.source.unix("table", { path = "socket", format = "csv", %s })
         local out = mw.sink.file("out", { path = "out.ndjson" })
-        mw.rule("r", { from = { input, local_input } }, function(e) out:send(e) end)
-      ]]):format(limit, limit)
+        mw.rule("r", { from = { input, table } }, function(e) out:send(e) end)
+      ]]):format(options, options)
     end
-    local p = start(folder, text(16))
+    local p = start(folder, text 'limit = "16KiB"')
+    local c, d = s.connect(p:address "input"), require "socket.unix"()
+    assert(d:connect(folder .. "/socket"))
+    d:settimeout(10)
+    local function takes(want)
+      s.eventually(function() return s.read(folder .. "/out.ndjson") == want end, 10, function() return s.read(folder .. "/out.ndjson") .. p:stderr() end)
+    end
+    local function reloads(options, times)
+      s.write(folder .. "/flow.lua", text(options))
+      s.eventually(function() return select(2, p:stderr():gsub("2 changed in place", "")) == times end, 10, function() return p:stderr() end)
+    end
+    c:send '{"n":1}\n{"n":'
+    takes '{"n":1}\n'
+    d:send 'a,b\n1,2\n"x'
+    takes '{"n":1}\n{"a":"1","b":"2"}\n'
+    reloads('limit = "1KiB"', 1)
+    c:send '2}\n'
+    takes '{"n":1}\n{"a":"1","b":"2"}\n{"n":2}\n'
+    d:send 'y",3\n'
+    takes '{"n":1}\n{"a":"1","b":"2"}\n{"n":2}\n{"a":"xy","b":"3"}\n'
+    c:send(("x"):rep(2000))
+    s.eventually(function() return s.events(folder .. "/state/dead-letters.ndjson")[1] end)
+    assert.matches("larger than the 1024 bytes", s.events(folder .. "/state/dead-letters.ndjson")[1].error)
+    c:send "x\n"
+    reloads('limit = "1KiB", max_connections = 1, timeout = "1s"', 2)
+    local more = require "socket.unix"()
+    assert(more:connect(folder .. "/socket"))
+    more:settimeout(10)
+    assert.equal("closed", select(2, more:receive(1)))
+    s.eventually(function() return p:stderr():find("more than 1 connections", 1, true) end)
+    assert.equal("closed", select(2, c:receive(1)))
+    assert.equal("closed", select(2, d:receive(1)))
+    stop(p)
+  end)
+
+  it("a listener's socket: who connects while another instance takes its place is neither refused nor unheard", function()
+    local folder = s.folder()
+    local function text(i)
+      return ([[
+        local mw = require "moonweir"
+        local input = mw.source.tcp("input", { listen = "127.0.0.1:0", format = "%s" })
+        local local_input = mw.source.unix("unix", { path = "socket", format = "%s" })
+        local out = mw.sink.file("out", { path = "out.ndjson" })
+        mw.rule("r", { from = { input, local_input } }, function(e) out:send(e, { v = %d }) end)
+      ]]):format(i % 2 == 0 and "ndjson" or "lines", i % 2 == 0 and "ndjson" or "lines", i)
+    end
+    local p = start(folder, text(0))
     local host, port = p:address "input"
     local sent = 0
-    for limit = 17, 40 do
-      s.write(folder .. "/flow.lua", text(limit))
+    local function connect()
+      if sent % 2 == 0 then return s.connect(host, port) end
+      local c = require "socket.unix"()
+      assert(c:connect(folder .. "/socket"))
+      return c
+    end
+    for i = 1, 24 do
+      s.write(folder .. "/flow.lua", text(i))
       for _ = 1, 20 do
-        local c = s.connect(host, port)
+        local c = connect()
         sent = sent + 1
+        s.sleep(0.002)
         assert(c:send(('{"n":%d}\n'):format(sent)))
         c:shutdown "send"
         c:settimeout(10)
@@ -301,12 +354,11 @@ describe("what a reload keeps", function()
       end
     end
     s.eventually(function() return p:stderr():find "2 replaced" end)
-    local local_client = require "socket.unix"()
-    assert(local_client:connect(folder .. "/socket"))
-    local_client:send(('{"n":%d}\n'):format(sent + 1))
-    local_client:close()
-    s.eventually(function() return #s.lines(folder .. "/out.ndjson") == sent + 1 end, 10, function()
-      return #s.lines(folder .. "/out.ndjson") .. " of " .. sent + 1 .. ": " .. p:stderr()
+    s.write(folder .. "/flow.lua", "no flow")
+    s.eventually(function() return p:stderr():find "refused, version" end)
+    assert(connect()):close() -- a version that was refused has taken nothing away
+    s.eventually(function() return #s.lines(folder .. "/out.ndjson") == sent end, 10, function()
+      return #s.lines(folder .. "/out.ndjson") .. " of " .. sent .. ": " .. p:stderr()
     end)
     stop(p)
   end)

@@ -128,6 +128,45 @@ describe("a tcp or unix source", function()
       end
     )
 
+    it(kind .. " keeps the half of an event that its end leaves in the dead letters", function()
+      local folder = s.folder()
+      local p, connect = open(folder, "lines")
+      local a = connect()
+      a:send "whole\nhal"
+      delivered(folder, '{"line":"whole"}\n')
+      local late = connect() -- nobody may have read it when the end comes
+      late:send "late\n"
+      late:close()
+      p:kill()
+      assert.equal(0, p:wait(10))
+      assert.equal('{"line":"whole"}\n{"line":"late"}\n', s.read(folder .. "/out.ndjson"))
+      local dead = s.events(folder .. "/state/dead-letters.ndjson")
+      assert.same({ 1, "hal", "source", 6 }, { #dead, dead[1].raw, dead[1].stage, dead[1].position })
+      assert.matches("the source ended in the middle of an event", dead[1].error)
+      a:close()
+    end)
+
+    if kind == "tcp" then
+      it("tcp keeps the half of an event that a broken connection leaves in the dead letters", function()
+        local folder = s.folder()
+        local p, connect = open(folder, "lines")
+        local c = connect()
+        c:send "whole\nhal"
+        delivered(folder, '{"line":"whole"}\n')
+        c:setoption("linger", { on = true, timeout = 0 })
+        c:close()
+        local dead
+        s.eventually(function()
+          dead = s.events(folder .. "/state/dead-letters.ndjson")[1]
+          return dead
+        end)
+        assert.same({ "hal", "source" }, { dead.raw, dead.stage })
+        assert.matches("broke off in the middle of an event", dead.error)
+        p:kill()
+        assert.equal(0, p:wait(10))
+      end)
+    end
+
     it(
       kind
         .. " takes length-prefixed and octet-counted frames, and drops a connection that lost its framing",
