@@ -37,7 +37,7 @@ local COMMON = {
   source = {
     { "format", "text", "see below", "how bytes become events: " .. table.concat(kinds.formats, ", ") },
     { "columns", "texts", "", "csv: the names of the fields, where no header names them" },
-    { "limit", "size", "16MiB", "largest event; a longer one goes to the dead letters in parts" },
+    { "limit", "size", "16MiB", "largest event; a larger one goes to the dead letters, in parts where it is not read at once" },
     { "in_flight", "size", "8MiB", "bytes that may be worked on before the source is paused" },
     { "time", "text", "", "the field that says when an event happened (`ts`, `meta.at`); without it an event happens when it comes" },
     { "time_format", "text", "auto", "how it says that: auto (numbers by their size as s, ms, us or ns since 1970; texts as RFC 3339 or such a number), s, ms, us, ns, rfc3339, syslog, or a pattern of strptime, read as UTC where it has no %z" },

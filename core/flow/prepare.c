@@ -74,6 +74,19 @@ static void reject_quarantined(mw_rules *r, const mw_watchdog *w)
     }
 }
 
+/* Frames over the limit that came whole; of those that did not, their source has let go. */
+static void reject_large(mw_rules *r, size_t limit)
+{
+    char why[120];
+    int n =
+        snprintf(why, sizeof why,
+                 "larger than the %zu bytes that `limit` allows (raise it if it is meant)", limit);
+    for (uint32_t row = 0; row < r->view.given; row++) {
+        const mw_event *e = &r->view.events[row];
+        if (!e->dead && e->raw_len > limit) mw_prepare_reject(r, row, why, (size_t)n);
+    }
+}
+
 void mw_prepare(mw_shard *s, mw_batch *b)
 {
     const mw_watchdog *watchdog = s->flow->options.watchdog;
@@ -88,6 +101,8 @@ void mw_prepare(mw_shard *s, mw_batch *b)
     if (r->version->graph.sources[b->source].capture_count) mw_capture_batch(s, b, spread);
     mw_view_begin(&r->view, b, &b->arena, b->events, b->count);
     if (b->reject) mw_prepare_reject(r, 0, b->reject, strlen(b->reject));
+    else if (b->len > b->stream->limit)
+        reject_large(r, b->stream->limit);
     if (mw_watchdog_has_quarantine(watchdog)) reject_quarantined(r, watchdog);
     mw_prepare_project(r, b->source);
     mw_time_of_batch(s, r, b);

@@ -182,6 +182,19 @@ describe("a file source", function()
     assert.matches("the last, of a frame of " .. #long .. " bytes", dead[#dead].error)
   end)
 
+  it("puts a line that is too long into the dead letters where it is read at once, too", function()
+    local folder = s.folder()
+    local fits, long = '{"s":"' .. ("x"):rep(92) .. '"}', '{"s":"' .. ("x"):rep(93) .. '"}'
+    s.write(folder .. "/in.ndjson", '{"n":1}\n' .. long .. "\n" .. fits .. '\n{"n":2}\n')
+    local flow = COPY:gsub('block = "4KiB"', "limit = 100")
+    assert.equal(0, (s.moonweir("run", folder, flow, { "--state", "state" })))
+    assert.equal('{"n":1}\n' .. fits .. '\n{"n":2}\n', s.read(folder .. "/out.ndjson"))
+    local dead = s.events(folder .. "/state/dead-letters.ndjson")
+    assert.equal(1, #dead)
+    assert.equal("larger than the 100 bytes that `limit` allows (raise it if it is meant)", dead[1].error)
+    assert.same({ s.json.decode(long), "source" }, { dead[1].event, dead[1].stage })
+  end)
+
   it("takes a line larger than its block", function()
     local folder = s.folder()
     local text = '{"s":"' .. ("x"):rep(100000) .. '"}\n{"n":2}\n'
