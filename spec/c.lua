@@ -70,7 +70,9 @@ int mw_window_key(const mw_window *w, const mw_window_result *r, mw_buffer *out)
 int64_t mw_window_due(const mw_window *w);
 int mw_window_close_next(mw_window *w, int64_t watermark_ns, uint32_t most);
 void mw_window_save(const mw_window *w, mw_buffer *out);
-void mw_window_load(mw_window *w, const char *bytes, size_t len);
+void mw_window_load(mw_window *w, unsigned shard, unsigned shards, const char *bytes, size_t len);
+int mw_window_is_closing(const mw_window *w);
+void mw_window_hold(mw_window *w, int held);
 void mw_window_restored(mw_window *w);
 typedef struct mw_distinct mw_distinct;
 void mw_distinct_add(mw_distinct **d, uint64_t hash);

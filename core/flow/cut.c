@@ -38,7 +38,7 @@ static void mark_partition(mw_partition *p, unsigned cut)
     pthread_mutex_unlock(&p->lock);
 }
 
-void mw_cut_mark(mw_shard *s, unsigned cut, int checkpoint)
+static void mark(mw_shard *s, unsigned cut, int checkpoint)
 {
     s->marked_cut = cut;
     s->cut_checkpoint = checkpoint;
@@ -51,6 +51,23 @@ void mw_cut_mark(mw_shard *s, unsigned cut, int checkpoint)
     mw_time_mark(s);
     atomic_fetch_add(&s->flow->cut.marked, 1);
     mw_shard_stay_awake(s);
+}
+
+/* Exactly once, what a window has told of itself is of the checkpoint or not, as a whole. */
+void mw_cut_mark(mw_shard *s, unsigned cut, int checkpoint)
+{
+    if (checkpoint && s->version->graph.exactly_once) mw_keeping_hold(s, 1);
+    if (s->held && mw_keeping_is_closing(s)) s->late_cut = cut;
+    else
+        mark(s, cut, checkpoint);
+}
+
+static void mark_late(mw_shard *s)
+{
+    unsigned cut = s->late_cut;
+    if (mw_keeping_is_closing(s)) return;
+    s->late_cut = 0;
+    mark(s, cut, 1);
 }
 
 static int is_decided(const mw_flow *f, unsigned cut)
@@ -104,6 +121,7 @@ void mw_cut_written(mw_shard *s, unsigned cut)
 void mw_cut_look(mw_shard *s)
 {
     mw_flow *f = s->flow;
+    if (s->late_cut) mark_late(s);
     if (s->marked_cut != s->cut) {
         if (atomic_load(&f->cut.marked) < f->shards || !is_decided(f, s->marked_cut - 1)) return;
         if (!atomic_exchange(&f->cut.over, 1)) mw_shard_report(s, MW_MSG_CUT_OVER, 0, NULL);
@@ -123,6 +141,7 @@ void mw_cut_now(mw_shard *s)
     s->cut = s->marked_cut;
     if (s->cut_checkpoint) {
         mw_keeping_snapshot(s);
+        mw_keeping_hold(s, 0);
         s->taking = s->snapshots != NULL, s->lets_go = 0;
         mw_seal_send(s);
     }

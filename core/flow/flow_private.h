@@ -319,6 +319,8 @@ struct mw_shard {
     /* cuts (cut.c) */
     _Alignas(64) mw_counter begun[2], ended[2]; /* runs, by the last bit of their batch's cut */
     unsigned cut, marked_cut, checkpoint_cut;
+    unsigned late_cut; /* to be marked when no window is in the middle of closing; 0: none */
+    int held;          /* no other begins to close before the cut */
     int cut_checkpoint, cut_unsafe, taking;
     mw_snapshot *snapshots;
     int64_t cut_reached; /* where its watermark was at the cut */

@@ -114,6 +114,26 @@ static void renew(mw_keeping *k)
     k->renews = 1;
 }
 
+static mw_window *window_of(const mw_shard *s, const mw_keeping *k)
+{
+    if (k->keeper->kind != MW_KEEPS_WINDOW || k->used != s->version->number) return NULL;
+    return k->keeper->window;
+}
+
+int mw_keeping_is_closing(const mw_shard *s)
+{
+    for (const mw_keeping *k = s->keepers; k; k = k->next)
+        if (window_of(s, k) && mw_window_is_closing(window_of(s, k))) return 1;
+    return 0;
+}
+
+void mw_keeping_hold(mw_shard *s, int held)
+{
+    s->held = held;
+    for (mw_keeping *k = s->keepers; k; k = k->next)
+        if (window_of(s, k)) mw_window_hold(window_of(s, k), held);
+}
+
 void mw_keeping_snapshot(mw_shard *s)
 {
     mw_snapshot **end = &s->snapshots;

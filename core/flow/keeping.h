@@ -55,6 +55,10 @@ void mw_keeping_sweep(mw_shard *s);
 void mw_keeping_free(mw_shard *s);
 /* An entry from outside takes the place of what there is; 0: nothing of its name is declared. */
 int mw_keeping_import(mw_shard *s, const mw_moved *m);
+/* Whether a window is in the middle of closing: some of its keys were told. A checkpoint then would
+ * have it told again. */
+int mw_keeping_is_closing(const mw_shard *s);
+void mw_keeping_hold(mw_shard *s, int held);
 /* Begins a snapshot of all that the version keeps, behind those that there are. */
 void mw_keeping_snapshot(mw_shard *s);
 /* States with a limit of memory: the store has all that was taken, so records may go; goes on with

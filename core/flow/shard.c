@@ -115,7 +115,7 @@ static void on_check(uv_check_t *handle)
     if (s->answered) mw_park_work(s);
     if (s->work_first || s->runs_first) work(s);
     if (s->next) mw_swap_look(s);
-    if (s->marked_cut != s->cut || s->cut_unsafe) mw_cut_look(s);
+    if (s->marked_cut != s->cut || s->cut_unsafe || s->late_cut) mw_cut_look(s);
     if (s->has_limits) mw_cut_look_at_limits(s);
     for (mw_sink_host *h = s->sinks; h; h = h->next)
         if (h->dirty) mw_sink_host_flush(h);

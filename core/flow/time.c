@@ -254,7 +254,9 @@ static void on_tick(uv_timer_t *timer)
         if (s->has_due) uv_timer_start(timer, on_tick, 1, TICK_MS);
         return;
     }
-    if (s->is_flushing && (s->watermark_ns != INT64_MAX || !mw_time_is_due(s))) {
+    const int closing = mw_keeping_is_closing(s);
+    if (s->held && !closing) return; /* what is due is told after the checkpoint's cut */
+    if (s->is_flushing && !closing && (s->watermark_ns != INT64_MAX || !mw_time_is_due(s))) {
         mw_source_finished(&clock->source);
         return;
     }

@@ -502,6 +502,8 @@ int32_t mw_view_next_due(mw_view *v, uint32_t row)
         v->due_left--;
         if (go_on(v, (uint32_t)index)) return index;
     }
+    for (uint32_t i = 0; i < v->use_count && !v->due_left; i++)
+        if (v->uses[i].keeper) mw_keeper_settle(v->uses[i].keeper);
     v->now = 0;
     v->due = v->by_row && v->due_left ? mw_view_due(v) : INT64_MAX;
     return -1;

@@ -110,9 +110,16 @@ void mw_keeper_save(const mw_keeper *k, mw_buffer *out)
     if (k->kind == MW_KEEPS_WINDOW) mw_window_save(k->window, out);
 }
 
-void mw_keeper_load(mw_keeper *k, const char *bytes, size_t len)
+void mw_keeper_load(mw_keeper *k, unsigned shard, unsigned shards, const char *bytes, size_t len)
 {
-    if (k->kind == MW_KEEPS_WINDOW) mw_window_load(k->window, bytes, len);
+    if (k->kind == MW_KEEPS_WINDOW) mw_window_load(k->window, shard, shards, bytes, len);
+}
+
+void mw_keeper_settle(mw_keeper *k)
+{
+    if (k->kind == MW_KEEPS_WINDOW) mw_window_settle(k->window);
+    else if (k->kind == MW_KEEPS_TIMERS)
+        mw_timers_settle(k->timers);
 }
 
 void mw_keeper_restored(mw_keeper *k)

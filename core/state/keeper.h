@@ -33,9 +33,12 @@ mw_entries *mw_keeper_entries(mw_keeper *k);
 /* When next something is due in event time, and in the clock's; INT64_MAX: never. */
 int64_t mw_keeper_due(const mw_keeper *k);
 int64_t mw_keeper_due_by_clock(const mw_keeper *k);
-/* What is kept besides the entries; and what to do when those were restored. */
+/* What was due and is not read any more is gone. */
+void mw_keeper_settle(mw_keeper *k);
+/* What is kept besides the entries, of one shard of so many; and what to do when those were
+ * restored. */
 void mw_keeper_save(const mw_keeper *k, mw_buffer *out);
-void mw_keeper_load(mw_keeper *k, const char *bytes, size_t len);
+void mw_keeper_load(mw_keeper *k, unsigned shard, unsigned shards, const char *bytes, size_t len);
 void mw_keeper_restored(mw_keeper *k);
 /* A recorded entry from elsewhere takes the place of what there is of its key, as a change. */
 void mw_keeper_import(mw_keeper *k, const mw_key *key, const char *value, size_t len);

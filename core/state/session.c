@@ -151,7 +151,7 @@ int mw_session_get(mw_window *w, uint32_t id, int64_t at_ns)
 
 /* ---- closing ---- */
 
-static void leave(mw_window *w)
+void mw_session_leave(mw_window *w)
 {
     uint32_t id = w->leaving_id, n = 0;
     w->leaving_id = 0;
@@ -185,7 +185,7 @@ static void put_back(mw_window *w, uint32_t id, mw_pane *p, int64_t at)
 
 int mw_session_close_next(mw_window *w, int64_t watermark_ns, uint32_t most)
 {
-    leave(w);
+    mw_session_leave(w);
     while (mw_due_next(&w->due) <= watermark_ns) {
         if (most-- == 0) return 2;
         mw_due_item item = mw_due_pop(&w->due);
@@ -204,7 +204,7 @@ int mw_session_close_next(mw_window *w, int64_t watermark_ns, uint32_t most)
             w->leaving_id = item.id, w->leaving_start = p[MW_PANE_START];
         }
         if (closes && w->emits) return mw_window_fold_session(w, item.id, p);
-        leave(w);
+        mw_session_leave(w);
     }
     return 0;
 }

@@ -214,6 +214,7 @@ typedef struct restoring {
     mw_keeper *keeper;
     unsigned shard, shards;
     size_t head;
+    unsigned heads; /* shards that saved it */
     int damaged;
 } restoring;
 
@@ -234,10 +235,20 @@ static int restore_entry(void *self, const char *row_key, size_t key_len, const 
     return 1;
 }
 
+static int count_head(void *self, const char *key, size_t key_len, const char *value, size_t len)
+{
+    (void)key, (void)key_len, (void)value, (void)len;
+    ((restoring *)self)->heads++;
+    return 1;
+}
+
+/* The number of the shard is the end of the key. */
 static int restore_head(void *self, const char *key, size_t key_len, const char *value, size_t len)
 {
-    (void)key, (void)key_len;
-    mw_keeper_load(((restoring *)self)->keeper, value, len);
+    restoring *r = self;
+    unsigned shard = 0;
+    for (size_t i = r->head; i < key_len; i++) shard = shard * 10 + (unsigned)(key[i] - '0');
+    mw_keeper_load(r->keeper, shard, r->heads, value, len);
     return 1;
 }
 
@@ -255,6 +266,8 @@ mw_status mw_snapshot_restore(mw_store *store, mw_keeper *k, unsigned shard, uns
         r.head = key.len;
         mw_store_each(store, key.bytes, key.len, restore_entry, &r);
         name_key(&key, 'h', k->name);
+        r.head = key.len;
+        mw_store_each(store, key.bytes, key.len, count_head, &r);
         mw_store_each(store, key.bytes, key.len, restore_head, &r);
         mw_keeper_restored(k);
     }

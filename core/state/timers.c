@@ -110,10 +110,15 @@ int64_t mw_timers_due(const mw_timers *t)
     return t->firing ? INT64_MIN : mw_due_next(&t->due);
 }
 
-uint32_t mw_timers_fire(mw_timers *t, int64_t now_ns)
+void mw_timers_settle(mw_timers *t)
 {
     if (t->firing) mw_entries_remove(t->entries, t->firing);
     t->firing = 0;
+}
+
+uint32_t mw_timers_fire(mw_timers *t, int64_t now_ns)
+{
+    mw_timers_settle(t);
     while (mw_due_next(&t->due) <= now_ns) {
         mw_due_item item = mw_due_pop(&t->due);
         timer *one = timer_at(t, item.id);

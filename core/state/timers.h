@@ -21,6 +21,8 @@ int mw_timers_cancel(mw_timers *t, const mw_key *key);
 int64_t mw_timers_due(const mw_timers *t);
 /* The next timer that is due by `now_ns`, which is over with the next call; 0: there is none. */
 uint32_t mw_timers_fire(mw_timers *t, int64_t now_ns);
+/* The one that fired last is not read any more, and is gone. */
+void mw_timers_settle(mw_timers *t);
 /* Time and data of any timer. */
 int64_t mw_timers_look(const mw_timers *t, uint32_t id, mw_value *data);
 /* Of a timer that fires. */

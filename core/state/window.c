@@ -409,7 +409,7 @@ static int add_to(mw_window *w, uint32_t span, uint32_t id, const mw_value *cons
         mw_window_fold(w, span, id, read);
     }
     if (!w->all_scalar) put_seen(w, span);
-    return w->emits && w->lateness_ns && r->start + r->slide <= r->closed_until;
+    return w->emits && w->lateness_ns && r->start + r->slide <= mw_window_closed_until(w, r, id);
 }
 
 static int is_over(const mw_window *w, const mw_ring *r, int64_t mark_ns)
@@ -437,7 +437,8 @@ static int add_plainly(mw_window *w, const mw_key *key, uint32_t hint,
 {
     mw_ring *r = &w->rings[0];
     locate(r, at_ns);
-    if (r->start + r->slide <= mark_ns || r->start + r->slide <= r->closed_until) return 0;
+    if (r->start + r->slide <= mark_ns || r->start + r->slide <= r->closed_until || r->told)
+        return 0;
     uint32_t id = mw_entries_change(w->entries, key, hint);
     void *payload = mw_entry_payload(mw_entries_at(w->entries, id));
     mw_pane *p = mw_window_ring(r, payload) + (size_t)r->slot * w->pane_words;
@@ -501,7 +502,8 @@ int mw_window_correction(mw_window *w)
     if (w->gap_ns) return mw_session_correction(w);
     for (uint32_t i = 0; w->corrected_id && i < w->ring_count; i++) {
         mw_ring *r = &w->rings[i];
-        while (w->corrected_next[i] <= r->closed_until &&
+        int64_t closed_until = mw_window_closed_until(w, r, w->corrected_id);
+        while (w->corrected_next[i] <= closed_until &&
                w->corrected_next[i] <= w->corrected_start[i] + r->span) {
             int64_t end = w->corrected_next[i];
             w->corrected_next[i] += r->slide;

@@ -95,10 +95,17 @@ int mw_window_due_changed(mw_window *w);
  * and mw_window_numbers; it can be read until the next call. 0: that was all. 2: `most` keys were
  * looked at, there is more. */
 int mw_window_close_next(mw_window *w, int64_t watermark_ns, uint32_t most);
+/* Whether some keys of a window were told and others not: what is kept does not say which. */
+int mw_window_is_closing(const mw_window *w);
+/* Held, it closes no other window than the one that it is in the middle of. */
+void mw_window_hold(mw_window *w, int held);
+/* The result is not read any more: what was told is gone from what is kept. */
+void mw_window_settle(mw_window *w);
 
 /* What is kept besides the entries. */
 void mw_window_save(const mw_window *w, mw_buffer *out);
-void mw_window_load(mw_window *w, const char *bytes, size_t len);
+/* What one of so many shards saved, of its keys. */
+void mw_window_load(mw_window *w, unsigned shard, unsigned shards, const char *bytes, size_t len);
 /* See mw_keeper_import. */
 void mw_window_import(mw_window *w, const mw_key *key, const char *value, size_t len);
 /* Once its entries were restored. */

@@ -74,14 +74,30 @@ static int64_t next_removal(const mw_window *w, const mw_ring *r)
     return r->list_count ? r->lists[0].start + r->span + w->lateness_ns : INT64_MAX;
 }
 
+int mw_window_is_closing(const mw_window *w)
+{
+    for (uint32_t i = 0; i < w->ring_count; i++)
+        if (w->rings[i].closing != MW_NOT_CLOSING) return 1;
+    return w->leaving_id != 0;
+}
+
+void mw_window_hold(mw_window *w, int held)
+{
+    w->held = held;
+}
+
+void mw_window_settle(mw_window *w)
+{
+    if (w->leaving_id) mw_session_leave(w);
+}
+
 int64_t mw_window_due(const mw_window *w)
 {
-    if (w->leaving_id) return INT64_MIN;
+    if (mw_window_is_closing(w)) return INT64_MIN;
     if (w->gap_ns) return mw_due_next(&w->due);
     int64_t due = INT64_MAX;
-    for (uint32_t i = 0; i < w->ring_count; i++) {
+    for (uint32_t i = 0; i < w->ring_count && !w->held; i++) {
         const mw_ring *r = &w->rings[i];
-        if (r->closing != MW_NOT_CLOSING) return INT64_MIN;
         int64_t end = w->emits ? next_end(r) : INT64_MAX, removal = next_removal(w, r);
         if (end < due) due = end;
         if (removal < due) due = removal;
@@ -90,6 +106,23 @@ int64_t mw_window_due(const mw_window *w)
 }
 
 /* ---- closing ---- */
+
+int64_t mw_window_closed_until(const mw_window *w, const mw_ring *r, uint32_t id)
+{
+    if (!r->told) return r->closed_until;
+    const mw_entry *e = mw_entries_at(w->entries, id);
+    uint64_t hash = mw_key_rehash(e->key_kind, mw_entries_key(w->entries, e), e->key_len);
+    int64_t told = r->told[mw_key_group(hash)];
+    return told > r->closed_until ? told : r->closed_until;
+}
+
+void mw_window_closed(mw_ring *r, int64_t until)
+{
+    r->closed_until = until;
+    if (!r->told || until < r->told_most) return;
+    free(r->told);
+    r->told = NULL;
+}
 
 static int is_newest(const mw_window *w, const mw_ring *r, uint32_t id, int64_t start)
 {
@@ -117,12 +150,13 @@ static int close_on(mw_window *w, uint32_t span, uint32_t *most)
             r->at_id++;
             if (!id) continue;
             if (r->span != r->slide && !is_newest(w, r, id, l->start)) continue;
+            if (r->told && mw_window_closed_until(w, r, id) >= r->closing) continue;
             mw_window_fold(w, span, id, r->closing - r->slide);
             w->results[0] = w->results[span];
             return 1;
         }
     }
-    r->closed_until = r->closing;
+    mw_window_closed(r, r->closing);
     r->closing = MW_NOT_CLOSING;
     return 0;
 }
@@ -178,7 +212,7 @@ int mw_window_close_next(mw_window *w, int64_t watermark_ns, uint32_t most)
     if (w->gap_ns) return mw_session_close_next(w, watermark_ns, most);
     for (;;) {
         int removes, found = go_on(w, &most);
-        if (found) return found;
+        if (found || w->held) return found;
         mw_ring *r = next_ring(w, watermark_ns, &removes);
         if (!r) break;
         if (removes) {
@@ -190,7 +224,7 @@ int mw_window_close_next(mw_window *w, int64_t watermark_ns, uint32_t most)
     for (uint32_t i = 0; i < w->ring_count; i++) {
         mw_ring *r = &w->rings[i];
         if (watermark_ns > r->closed_until && !at_end)
-            r->closed_until = watermark_ns; /* at the end of all input more may come one day */
+            mw_window_closed(r, watermark_ns); /* at the end of all input more may come one day */
     }
     return 0;
 }

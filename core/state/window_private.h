@@ -42,7 +42,10 @@ typedef struct mw_ring {
     uint32_t slot;     /* and its slot */
     int64_t mark_pane; /* that of the mark that was asked for last */
     int64_t closed_until; /* windows that end by then were closed */
-    mw_pane_list *lists;  /* by start */
+    int64_t *told; /* by group of keys: those that end by then were closed before what is kept
+                    * was loaded, of some keys later ones than of others; NULL: of all the same */
+    int64_t told_most;
+    mw_pane_list *lists; /* by start */
     uint32_t list_count, list_room;
     /* closing: the window that ends at `closing` (MW_NOT_CLOSING: none), and how far it is */
     int64_t closing;
@@ -57,7 +60,7 @@ struct mw_window {
     uint64_t late;    /* additions that came too late */
     uint8_t *numeric; /* by input */
     int64_t gap_ns, lateness_ns;
-    int emits, all_scalar;
+    int emits, all_scalar, held;
     int additive;    /* what is kept is put together by adding */
     int plain;       /* counts of events, and sums: its cells are its numbers */
     int is_simple;   /* plain, of one span of one pane, or of more whose sum is kept */
@@ -105,7 +108,13 @@ void mw_window_list_add(mw_ring *r, int64_t start, uint32_t id);
 /* An entry has no pane with this start any more: what is there of it is 0. */
 void mw_window_list_forget(mw_ring *r, int64_t start, uint32_t id);
 
+/* Until where windows of an entry are closed. */
+int64_t mw_window_closed_until(const mw_window *w, const mw_ring *r, uint32_t id);
+/* Those of all are. */
+void mw_window_closed(mw_ring *r, int64_t until);
+
 /* session.c */
+void mw_session_leave(mw_window *w);
 int mw_session_add(mw_window *w, const mw_key *key, const mw_value *const *values, int64_t at_ns,
                    int64_t mark_ns);
 int mw_session_get(mw_window *w, uint32_t id, int64_t at_ns);

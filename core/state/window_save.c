@@ -141,6 +141,7 @@ void mw_window_free(mw_window *w)
     for (uint32_t i = 0; i < w->ring_count; i++) {
         for (uint32_t k = 0; k < w->rings[i].list_count; k++) free(w->rings[i].lists[k].ids);
         free(w->rings[i].lists);
+        free(w->rings[i].told);
         free(w->rings[i].name);
     }
     for (uint32_t i = 0; i < w->aggregate_count; i++) {
@@ -222,16 +223,31 @@ void mw_window_save(const mw_window *w, mw_buffer *out)
     }
 }
 
-/* Shards may be at different windows: what one of them has not closed is not closed. */
-void mw_window_load(mw_window *w, const char *bytes, size_t len)
+void mw_window_load(mw_window *w, unsigned shard, unsigned shards, const char *bytes, size_t len)
 {
     const char *at = bytes, *end = bytes + len;
     for (uint32_t i = 0; i < w->ring_count; i++) {
         int64_t until;
         if (!mw_load(&until, sizeof until, &at, end)) return;
         mw_ring *r = &w->rings[i];
-        if (r->closed_until == INT64_MIN / 2 || until < r->closed_until) r->closed_until = until;
+        const int first = !r->told;
+        if (first) r->told = malloc(MW_KEY_GROUPS * sizeof *r->told);
+        mw_assert(r->told != NULL);
+        for (unsigned g = 0; g < MW_KEY_GROUPS; g++)
+            if (first || mw_key_shard(g, shards) == shard) r->told[g] = until;
     }
+}
+
+/* Shards may have been at different windows: what one of them has not closed is not closed. */
+static void told_of_all(mw_ring *r)
+{
+    int64_t least = INT64_MAX;
+    r->told_most = INT64_MIN;
+    for (unsigned g = 0; g < MW_KEY_GROUPS; g++) {
+        if (r->told[g] < least) least = r->told[g];
+        if (r->told[g] > r->told_most) r->told_most = r->told[g];
+    }
+    mw_window_closed(r, least);
 }
 
 /* Which panes an entry has: their rings and starts. */
@@ -283,6 +299,8 @@ void mw_window_import(mw_window *w, const mw_key *key, const char *value, size_t
 void mw_window_restored(mw_window *w)
 {
     uint32_t cursor = 0, id;
+    for (uint32_t i = 0; i < w->ring_count; i++)
+        if (w->rings[i].told) told_of_all(&w->rings[i]);
     while ((id = mw_entries_next(w->entries, &cursor))) {
         if (w->gap_ns) mw_session_restored(w, id);
         for (uint32_t i = 0; !w->gap_ns && i < w->ring_count; i++) {

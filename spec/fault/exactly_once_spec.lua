@@ -116,6 +116,52 @@ describe("exactly once from file to file", function()
     check_windows(folder, n, note)
   end)
 
+  it("has each window, session and timer tell once, where a checkpoint comes while thousands of them close", function()
+    local seed = tonumber(os.getenv "MOONWEIR_SEED") or os.time()
+    math.randomseed(seed)
+    local COUNT, PANES = 15000, 5
+    for shards = 1, 3 do
+      local folder, lines = s.folder(), {}
+      for pane = 1, PANES do
+        for k = 1, COUNT do
+          lines[#lines + 1] = ('{"k":%d,"t":%d}\n'):format(k, pane * 100)
+        end
+      end
+      lines[#lines + 1] = '{"k":1,"t":15000}\n'
+      s.write(folder .. "/in.ndjson", table.concat(lines))
+      local flow = [[
+        local mw = require "moonweir"
+        mw.flow { delivery = "exactly-once", checkpoint = "5ms" }
+        local input = mw.source.file("input", { path = "in.ndjson", follow = %s, poll = "5ms", time = "t", time_format = "s", lateness = "5000s" })
+        local w = mw.window("w", { by = "k", span = "100s", lateness = "1s", keep = { n = mw.count() } })
+        local g = mw.window("g", { by = "k", gap = "50s", keep = { n = mw.count() } })
+        local out = mw.sink.file("out", { path = "out.ndjson" })
+        local t = mw.timer("t", function(k) out:send { id = "t" .. k, n = 1 } end)
+        mw.rule("r", { from = input, by = "k" }, function(e)
+          w:add(e)
+          g:add(e)
+          if e.t == 100 then t:set(e.k, "1s") end
+        end)
+        w:on_close(function(x) out:send { id = "w" .. x.key .. "/" .. x.start, n = x.n } end)
+        g:on_close(function(x) out:send { id = "g" .. x.key .. "/" .. x.start, n = x.n } end)
+      ]]
+      local p = start(folder, flow:format "true", shards)
+      s.eventually(function() return #s.read(folder .. "/out.ndjson") > 0 end, 60)
+      s.sleep(math.random() * 0.3)
+      p:kill(s.SIGKILL)
+      p:wait()
+      p = start(folder, flow:format "false", shards % 3 + 1)
+      assert.equal(0, p:wait(60), p:stderr())
+      local seen, count, note = {}, 0, ("%d shards, seed %d"):format(shards, seed)
+      for _, e in ipairs(s.events(folder .. "/out.ndjson")) do
+        assert.is_nil(seen[e.id], tostring(e.id) .. " was told twice, " .. note)
+        assert.equal(1, e.n, note)
+        seen[e.id], count = true, count + 1
+      end
+      assert.equal(2 * (COUNT * PANES + 1) + COUNT, count, note)
+    end
+  end)
+
   it("refuses what it cannot keep, and says what is promised on each path", function()
     local folder = s.folder()
     local file, http = [[source.file("in", { path = "in*" })]], [[source.http("in", { listen = "127.0.0.1:0" })]]

@@ -164,9 +164,8 @@ local function random_stream(n, disorder)
   return events
 end
 
---- Saves a window and loads it into a new one.
-function Window:copy()
-  local again = new_window(self.text)
+--- Loads what a window saved, as one shard of so many, into a new one.
+function Window:save_into(again, shard, shards)
   local from, to = lib.mw_window_entries(self.w), lib.mw_window_entries(again.w)
   lib.mw_entries_cut(from)
   local records = ffi.new "mw_buffer"
@@ -188,9 +187,15 @@ function Window:copy()
     assert.not_equal(0, lib.mw_entries_restore(to, key, e.value, #e.value))
   end
   local head = c.buffer(function(b) lib.mw_window_save(self.w, b) end)
-  lib.mw_window_load(again.w, head, #head)
+  lib.mw_window_load(again.w, shard, shards, head, #head)
+end
+
+--- Saves a window and loads it into a new one.
+function Window:copy()
+  local again = new_window(self.text)
+  self:save_into(again, 0, 1)
   lib.mw_window_restored(again.w)
-  lib.mw_entries_track(to)
+  lib.mw_entries_track(lib.mw_window_entries(again.w))
   again.kept = self.kept
   lib.mw_window_free(self.w)
   return again
@@ -371,5 +376,77 @@ describe("a session", function()
     for i = 1, 100 do
       check(math.random(50, 400), 0, math.random(0, 300), SEED + i)
     end
+  end)
+end)
+
+describe("windows of several shards, of which one has closed more than the others", function()
+  local ADDED, CORRECTED = 0, 2
+
+  local function shard_of(k, shards)
+    return with_key(k, function(key) return math.floor(tonumber(key.hash % 256) * shards / 256) end)
+  end
+
+  it("are closed once, and corrected, when all are loaded into one", function()
+    for shards = 2, 3 do
+      local text, all, at = declaration({ { 10000, 10000 } }, 0, 50000), {}, {}
+      for i = 0, shards - 1 do
+        all[i] = new_window(text)
+        lib.mw_entries_track(lib.mw_window_entries(all[i].w))
+      end
+      for i = 1, 20 do
+        local k = "k" .. i
+        at[k] = shard_of(k, shards)
+        for _, time in ipairs { 1000, 11000 } do
+          assert.equal(ADDED, all[at[k]]:add(k, 1, "s", time, 0))
+        end
+      end
+      local told = {}
+      local function tell(r)
+        local id = r.key .. "/" .. r.start
+        told[id] = (told[id] or 0) + 1
+      end
+      -- the first has closed nothing, the last two windows, what is between one
+      for i = 1, shards - 1 do
+        assert.equal(0, all[i]:close(i == shards - 1 and 20000 or 10000, 1000, tell))
+      end
+      local again = new_window(text)
+      for i = 0, shards - 1 do
+        all[i]:save_into(again, i, shards)
+        lib.mw_window_free(all[i].w)
+      end
+      lib.mw_window_restored(again.w)
+      for k, shard in pairs(at) do
+        local closed = shard == 0 and ADDED or CORRECTED
+        assert.equal(closed, again:add(k, 1, "s", 2000, 10000), k)
+        assert.equal(closed == ADDED and 0 or 1, lib.mw_window_correction(again.w))
+      end
+      assert.equal(0, again:close(20000, 1000, tell))
+      for k in pairs(at) do
+        assert.equal(1, told[k .. "/0"], k)
+        assert.equal(1, told[k .. "/10000"], k)
+      end
+      assert.equal(CORRECTED, again:add("k1", 1, "s", 2000, 20000))
+      lib.mw_window_free(again.w)
+    end
+  end)
+
+  it("held, end what they are in the middle of, and begin nothing", function()
+    local w, told = new_window(declaration({ { 10000, 10000 } }, 0, 0)), 0
+    local function tell() told = told + 1 end
+    for i = 1, 20 do
+      w:add("k" .. i, 1, "s", 1000, 0)
+      w:add("k" .. i, 1, "s", 11000, 0)
+    end
+    assert.equal(2, w:close(20000, 0, tell))
+    assert.equal(1, lib.mw_window_is_closing(w.w))
+    lib.mw_window_hold(w.w, 1)
+    assert.equal(0, w:close(20000, 1000, tell))
+    assert.same({ 0, 20 }, { lib.mw_window_is_closing(w.w), told })
+    assert.equal(0, w:close(20000, 1000, tell))
+    assert.is_true(lib.mw_window_due(w.w) == 0x7fffffffffffffffLL)
+    lib.mw_window_hold(w.w, 0)
+    assert.equal(0, w:close(20000, 1000, tell))
+    assert.equal(40, told)
+    lib.mw_window_free(w.w)
   end)
 end)
