@@ -56,8 +56,9 @@ static void mark(mw_shard *s, unsigned cut, int checkpoint)
 /* Exactly once, what a window has told of itself is of the checkpoint or not, as a whole. */
 void mw_cut_mark(mw_shard *s, unsigned cut, int checkpoint)
 {
-    if (checkpoint && s->version->graph.exactly_once) mw_keeping_hold(s, 1);
-    if (s->held && mw_keeping_is_closing(s)) s->late_cut = cut;
+    const int whole = checkpoint && s->version->graph.exactly_once;
+    if (whole) mw_keeping_hold(s, 1);
+    if (whole && mw_keeping_is_closing(s)) s->late_cut = cut;
     else
         mark(s, cut, checkpoint);
 }

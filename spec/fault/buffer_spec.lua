@@ -139,7 +139,7 @@ describe("a disk buffer", function()
       end
     end
     local p = start(folder, http 'sync = "1ms"', port)
-    assert(#answered > 0, "nothing was answered")
+    assert(#answered > 100, #answered)
     s.eventually(function()
       local _, _, seen = arrived(other)
       for _, n in ipairs(answered) do

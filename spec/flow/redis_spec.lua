@@ -200,12 +200,12 @@ describe("Redis that fails", function()
       local n = 0
       for round = 1, 30 do
         local lines = {}
-        for i = 1, 50 do
+        for i = 1, round <= 3 and 100 or 50 do
           n = n + 1
           lines[i] = ('{"id":%d,"user":"u%d"}'):format(n, math.random(20))
         end
         s.append(folder .. "/in.ndjson", table.concat(lines, "\n") .. "\n")
-        if round < 3 then -- before the trouble
+        if round <= 3 then -- before the trouble
           s.eventually(function() return select(2, count(folder)) == n end, 20, "the first answers")
         end
         trouble(server, round)
@@ -228,7 +228,7 @@ describe("Redis that fails", function()
         assert((last[e.user] or 0) < e.id, "order of " .. e.user)
         last[e.user] = e.id
       end
-      assert(good > 0, "nothing was answered")
+      assert(good > 200, good .. " answers came")
       assert(bad > 0, "there was trouble")
       assert.equal("", s.read(folder .. "/state/dead-letters.ndjson"))
       s.sleep(1.2)
