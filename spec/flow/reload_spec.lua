@@ -354,12 +354,22 @@ describe("what a reload keeps", function()
       end
     end
     s.eventually(function() return p:stderr():find "2 replaced" end)
-    s.write(folder .. "/flow.lua", "no flow")
-    s.eventually(function() return p:stderr():find "refused, version" end)
-    assert(connect()):close() -- a version that was refused has taken nothing away
     s.eventually(function() return #s.lines(folder .. "/out.ndjson") == sent end, 10, function()
       return #s.lines(folder .. "/out.ndjson") .. " of " .. sent .. ": " .. p:stderr()
     end)
+    -- a version that took the sockets, and was refused then, has taken nothing away
+    local taken = assert(require("socket").bind("127.0.0.1", 0))
+    local more = ('mw.source.tcp("other", { listen = "127.0.0.1:%d" })'):format((select(2, taken:getsockname())))
+    s.write(folder .. "/flow.lua", (text(25):gsub("local out", more .. "\nlocal out")))
+    s.eventually(function() return p:stderr():find "another program has the port" end, 10, function() return p:stderr() end)
+    for _ = 1, 2 do
+      local c = connect()
+      sent = sent + 1
+      assert(c:send(('{"n":%d}\n'):format(sent)))
+      c:close()
+    end
+    s.eventually(function() return #s.lines(folder .. "/out.ndjson") == sent end, 10, function() return p:stderr() end)
+    taken:close()
     stop(p)
   end)
 
